@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * aiotorture.h - phase marks: the one header a driver includes
+ *
+ * A request to an asynchronous driver has four racers.  A mark says "this
+ * racer of the request with this cookie is now at this phase", and may be
+ * told that the device shall misbehave here:
+ *
+ *	submitter   submit -> pin -> map -> queue
+ *	device                               start -> irq -> complete
+ *	canceller                    cancel ...
+ *	destroyer                                    unmap -> unpin -> free
+ *
+ * Use, in one source file of the module:
+ *
+ *	AT_DEFINE_MARKS("mydriver");
+ *	...
+ *	init:	at_marks_attach();		exit:	at_marks_detach();
+ *	...
+ *	if (at_mark(AT_SUBMITTER, AT_PIN, cookie, &out) && out.action == AT_FAIL)
+ *		return out.err;
+ *
+ * Without fail_injector.ko, or with it and nothing armed, a mark costs one
+ * static branch.  The injector must be loaded before the module; at_marks_attach()
+ * takes a reference on it (symbol_get), so it cannot go away under a mark.
+ */
+#ifndef AIOTORTURE_H
+#define AIOTORTURE_H
+
+#include <linux/errno.h>
+#include <linux/jump_label.h>
+#include <linux/list.h>
+#include <linux/module.h>
+#include <linux/types.h>
+
+#include "fail_injector.h"	/* enums and layout, shared with user space */
+
+/* What the injector wants to happen at a mark. */
+struct at_outcome {
+	enum at_action action;	/* AT_NONE: go on */
+	int err;		/* AT_FAIL: negative errno to answer with */
+	int cpu;		/* AT_STEER: CPU to interrupt */
+	u64 delay_ns;		/* AT_DELAY, AT_LATE, AT_STALL: 0 to bound of the phase */
+	u64 random;		/* 64 bits of this decision, for what else must be drawn */
+};
+
+/* A module that carries marks, as the injector knows it. */
+struct at_client {
+	const char *name;
+	struct static_key_false *armed;
+	bool (*mark)(struct at_client *client, enum at_racer racer,
+		     enum at_phase phase, u32 cookie, struct at_outcome *out);
+	struct list_head node;	/* the injector's */
+	void (*put)(struct at_client *client);
+};
+
+/* Exported by fail_injector.ko; found with symbol_get(). */
+int fail_injector_attach(struct at_client *client);
+void fail_injector_detach(struct at_client *client);
+
+#define AT_DEFINE_MARKS(client_name)					\
+	static DEFINE_STATIC_KEY_FALSE(at_marks_armed);			\
+	static struct at_client at_marks_client = {			\
+		.name = client_name,					\
+		.armed = &at_marks_armed,				\
+	};								\
+	static inline void at_marks_attach(void)			\
+	{								\
+		int (*attach)(struct at_client *client) =		\
+			symbol_get(fail_injector_attach);		\
+									\
+		if (!attach)						\
+			return;						\
+		if (attach(&at_marks_client))				\
+			symbol_put(fail_injector_attach);		\
+	}								\
+	static inline void at_marks_detach(void)			\
+	{								\
+		if (!at_marks_client.put)				\
+			return;						\
+		at_marks_client.put(&at_marks_client);			\
+		symbol_put(fail_injector_attach);			\
+	}								\
+	static __always_inline bool					\
+	at_mark(enum at_racer racer, enum at_phase phase, u32 cookie,	\
+		struct at_outcome *out)					\
+	{								\
+		if (!static_branch_unlikely(&at_marks_armed))		\
+			return false;					\
+		return at_marks_client.mark(&at_marks_client, racer,	\
+					    phase, cookie, out);	\
+	}								\
+	static inline void __maybe_unused at_marks_unused(void)		\
+	{								\
+	}
+
+#endif /* AIOTORTURE_H */
