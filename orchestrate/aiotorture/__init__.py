@@ -1,0 +1,1 @@
+"""The orchestrator of aiotorture: kernels, guests, cells, oracles, reports."""

@@ -1,0 +1,1 @@
+"""Oracles that judge on the host."""
