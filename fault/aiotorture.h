@@ -20,27 +20,36 @@
  *	if (at_mark(AT_SUBMITTER, AT_PIN, cookie, &out) && out.action == AT_FAIL)
  *		return out.err;
  *
- * Without fail_injector.ko, or with it and nothing armed, a mark costs one
+ * at_mark() returns true when the caller has something to do, and only then
+ * has written *out.  A delay at a phase of the driver is over when it returns
+ * (a busy wait of at most AT_DRIVER_DELAY_MAX_NS); at a phase of the device
+ * (start, irq) it is reported in out->delay_ns, and the engine defers its
+ * event.  out may be NULL where only a delay means something.  Any context.
+ *
+ * Without fail_injector.ko, or with it and nothing enabled, a mark costs one
  * static branch.  The injector must be loaded before the module; at_marks_attach()
  * takes a reference on it (symbol_get), so it cannot go away under a mark.
+ * Attach and detach sleep.  At detach no mark may be under way, nor come.
  */
 #ifndef AIOTORTURE_H
 #define AIOTORTURE_H
 
-#include <linux/errno.h>
 #include <linux/jump_label.h>
 #include <linux/list.h>
 #include <linux/module.h>
+#include <linux/time64.h>
 #include <linux/types.h>
 
 #include "fail_injector.h"	/* enums and layout, shared with user space */
 
+#define AT_DRIVER_DELAY_MAX_NS	(100 * NSEC_PER_USEC)
+
 /* What the injector wants to happen at a mark. */
 struct at_outcome {
-	enum at_action action;	/* AT_NONE: go on */
+	enum at_action action;	/* never AT_NONE when at_mark() returned true */
 	int err;		/* AT_FAIL: negative errno to answer with */
-	int cpu;		/* AT_STEER: CPU to interrupt */
-	u64 delay_ns;		/* AT_DELAY, AT_LATE, AT_STALL: 0 to bound of the phase */
+	int cpu;		/* AT_STEER: CPU to interrupt, online when it was drawn */
+	u64 delay_ns;		/* AT_DELAY: above 0; any other: the rule's, 0 when not given */
 	u64 random;		/* 64 bits of this decision, for what else must be drawn */
 };
 
@@ -48,10 +57,11 @@ struct at_outcome {
 struct at_client {
 	const char *name;
 	struct static_key_false *armed;
+	/* The injector's, set while attached. */
 	bool (*mark)(struct at_client *client, enum at_racer racer,
 		     enum at_phase phase, u32 cookie, struct at_outcome *out);
-	struct list_head node;	/* the injector's */
 	void (*put)(struct at_client *client);
+	struct list_head node;
 };
 
 /* Exported by fail_injector.ko; found with symbol_get(). */
@@ -64,7 +74,8 @@ void fail_injector_detach(struct at_client *client);
 		.name = client_name,					\
 		.armed = &at_marks_armed,				\
 	};								\
-	static inline void at_marks_attach(void)			\
+									\
+	static inline void __maybe_unused at_marks_attach(void)		\
 	{								\
 		int (*attach)(struct at_client *client) =		\
 			symbol_get(fail_injector_attach);		\
@@ -74,14 +85,14 @@ void fail_injector_detach(struct at_client *client);
 		if (attach(&at_marks_client))				\
 			symbol_put(fail_injector_attach);		\
 	}								\
-	static inline void at_marks_detach(void)			\
+	static inline void __maybe_unused at_marks_detach(void)		\
 	{								\
 		if (!at_marks_client.put)				\
 			return;						\
 		at_marks_client.put(&at_marks_client);			\
 		symbol_put(fail_injector_attach);			\
 	}								\
-	static __always_inline bool					\
+	static __always_inline bool __maybe_unused			\
 	at_mark(enum at_racer racer, enum at_phase phase, u32 cookie,	\
 		struct at_outcome *out)					\
 	{								\
@@ -89,9 +100,6 @@ void fail_injector_detach(struct at_client *client);
 			return false;					\
 		return at_marks_client.mark(&at_marks_client, racer,	\
 					    phase, cookie, out);	\
-	}								\
-	static inline void __maybe_unused at_marks_unused(void)		\
-	{								\
 	}
 
 #endif /* AIOTORTURE_H */
