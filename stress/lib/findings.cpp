@@ -1,0 +1,65 @@
+#include "lib/findings.h"
+
+#include <algorithm>
+#include <cstring>
+#include <sstream>
+
+namespace at {
+
+namespace {
+
+template <std::size_t size> void copy_text(char (&to)[size], const std::string& from) {
+    const std::size_t length = std::min(from.size(), size - 1);
+    std::memcpy(to, from.data(), length);
+    to[length] = '\0';
+}
+
+} // namespace
+
+nlohmann::json to_json(const Finding& finding) {
+    return {{"oracle", finding.oracle},
+            {"title", finding.title},
+            {"signature", finding.signature},
+            {"evidence", finding.evidence}};
+}
+
+void FindingsRing::post(const Finding& finding) {
+    const std::uint32_t seen = std::min(claimed_.load(std::memory_order_acquire), capacity);
+    for (std::uint32_t i = 0; i < seen; ++i)
+        if (entries_[i].ready.load(std::memory_order_acquire) &&
+            finding.title.compare(0, sizeof entries_[i].title - 1, entries_[i].title) == 0 &&
+            finding.oracle == entries_[i].oracle)
+            return;
+    // acq_rel: only uniqueness of the index matters here; the text is ordered by `ready`.
+    const std::uint32_t index = claimed_.fetch_add(1, std::memory_order_acq_rel);
+    if (index >= capacity) {
+        claimed_.store(capacity, std::memory_order_relaxed);
+        overflowed_.fetch_add(1, std::memory_order_relaxed);
+        return;
+    }
+    Entry& entry = entries_[index];
+    copy_text(entry.oracle, finding.oracle);
+    copy_text(entry.title, finding.title);
+    copy_text(entry.signature, finding.signature);
+    std::string evidence;
+    for (const std::string& line : finding.evidence)
+        evidence += line + "\n";
+    copy_text(entry.evidence, evidence);
+    entry.ready.store(1, std::memory_order_release);
+}
+
+std::vector<Finding> FindingsRing::collect(std::uint32_t& next) const {
+    std::vector<Finding> found;
+    const std::uint32_t end = std::min(claimed_.load(std::memory_order_acquire), capacity);
+    while (next < end && entries_[next].ready.load(std::memory_order_acquire)) {
+        const Entry& entry = entries_[next++];
+        Finding finding{entry.oracle, entry.title, entry.signature, {}};
+        std::istringstream lines(entry.evidence);
+        for (std::string line; std::getline(lines, line);)
+            finding.evidence.push_back(line);
+        found.push_back(std::move(finding));
+    }
+    return found;
+}
+
+} // namespace at

@@ -1,0 +1,41 @@
+// One run: modules in, faults armed, the stressor forked and watched, the end checks, modules out.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "lib/plan.h"
+
+namespace at {
+
+struct ModuleFile {
+    std::string name;
+    std::string path;
+};
+
+struct RunRequest {
+    Plan plan;
+    std::vector<ModuleFile> modules;
+    std::chrono::milliseconds deadline{60000};
+    std::string device = "/dev/zcdma0";
+};
+
+// What the supervisor needs of whoever runs it; every call returns soon.
+struct RunHooks {
+    std::function<void(const nlohmann::json& event)> emit;
+    // Serves other requests for up to `bound`; true when the run was told to end.
+    std::function<bool(std::chrono::milliseconds bound)> attend;
+};
+
+// Throws std::runtime_error (PlanError, std::system_error) when the run could not be made; that
+// is a broken harness and never a finding.
+nlohmann::json supervise(const RunRequest& request, const RunHooks& hooks);
+
+// Unloads what earlier runs left loaded, last loaded first.
+void unload_all_modules();
+
+} // namespace at
