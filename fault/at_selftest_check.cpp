@@ -1,0 +1,409 @@
+// SPDX-License-Identifier: GPL-2.0
+//
+// at_selftest_check - does fail_injector decide what at_decide.h says?
+//
+// Run as root where fail_injector.ko and at_selftest.ko may be loaded and the
+// kernel may crash: in a guest.  Loads both from the directory named by its
+// argument, prints TAP, and ends with 0 when all holds.
+//
+//     g++ -std=c++20 -static -Wall -Wextra -Werror -o at_selftest_check at_selftest_check.cpp
+#include "at_decide.h"
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <cstdio>
+#include <cstring>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+namespace {
+
+using namespace std::chrono_literals;
+using std::to_string;
+
+const std::string injector = "/sys/kernel/debug/fail_injector/";
+const std::string rule0 = injector + "rule0/";
+const std::string mark_file = "/sys/kernel/debug/at_selftest/mark";
+constexpr const char* device = "/dev/fail_injector";
+
+int checks = 0;
+int failures = 0;
+
+void check(bool holds, std::string_view claim) {
+    ++checks;
+    failures += !holds;
+    std::printf("%s %d - %.*s\n", holds ? "ok" : "not ok", checks, static_cast<int>(claim.size()),
+                claim.data());
+}
+
+class Fd {
+  public:
+    Fd(const std::string& path, int flags) : fd_(open(path.c_str(), flags | O_CLOEXEC)) {}
+    Fd(const Fd&) = delete;
+    Fd& operator=(const Fd&) = delete;
+    ~Fd() {
+        if (fd_ >= 0)
+            close(fd_);
+    }
+    int get() const { return fd_; }
+
+  private:
+    int fd_;
+};
+
+// 0 or an errno.
+int put(const std::string& path, std::string_view text) {
+    Fd file(path, O_WRONLY);
+    if (file.get() < 0)
+        return errno;
+    return write(file.get(), text.data(), text.size()) < 0 ? errno : 0;
+}
+
+std::string get(const std::string& path) {
+    Fd file(path, O_RDONLY);
+    std::string text;
+    std::array<char, 65536> piece;
+    for (ssize_t n; (n = read(file.get(), piece.data(), piece.size())) > 0;)
+        text.append(piece.data(), static_cast<std::size_t>(n));
+    return text;
+}
+
+std::uint64_t number(const std::string& path) { return std::stoull(get(path)); }
+
+int load(const std::string& path) {
+    Fd file(path, O_RDONLY);
+    if (file.get() < 0)
+        return errno;
+    return syscall(SYS_finit_module, file.get(), "", 0) ? errno : 0;
+}
+
+int unload(const char* name) { return syscall(SYS_delete_module, name, O_NONBLOCK) ? errno : 0; }
+
+// Marks, and the numbers of those that were answered.
+std::vector<std::uint64_t> mark(const std::string& order) {
+    std::vector<std::uint64_t> events;
+    if (put(mark_file, order))
+        return {~0ULL};
+    const std::string answers = get(mark_file);
+    for (std::size_t at = 0; (at = answers.find("event=", at)) != std::string::npos; at += 6)
+        events.push_back(std::stoull(answers.substr(at + 6)));
+    return events;
+}
+
+std::vector<std::uint64_t> foretell(const at_chance& chance, std::uint64_t seed,
+                                    std::uint64_t events) {
+    std::vector<std::uint64_t> firing;
+    __u64 fired = 0;
+    for (std::uint64_t n = 1; n <= events; ++n)
+        if (at_decide(&chance, seed, 0, n, &fired))
+            firing.push_back(n);
+    return firing;
+}
+
+// A rule 0 at irq, drop, with the chance given; not yet enabled.
+void prepare(const at_chance& chance, std::uint64_t seed, const char* phase = "irq",
+             const char* action = "drop") {
+    put(injector + "clear", "1");
+    put(injector + "seed", to_string(seed));
+    put(rule0 + "phase", phase);
+    put(rule0 + "action", action);
+    if (chance.probability_ppm % 10000 == 0)
+        put(rule0 + "probability", to_string(chance.probability_ppm / 10000));
+    else
+        put(rule0 + "probability_ppm", to_string(chance.probability_ppm));
+    put(rule0 + "interval", to_string(chance.interval));
+    put(rule0 + "space", to_string(chance.space));
+    put(rule0 + "times", to_string(static_cast<__u32>(chance.times)));
+    put(rule0 + "nth", to_string(chance.nth));
+}
+
+void arm() { put(injector + "enable", "1"); }
+void disarm() { put(injector + "enable", "0"); }
+
+void decisions_are_foretold() {
+    // ppm, interval, space, times, nth
+    const std::vector<std::pair<at_chance, const char*>> chances = {
+        {{AT_PPM, 1, 0, AT_NO_LIMIT, 0}, "certain"},
+        {{0, 1, 0, AT_NO_LIMIT, 0}, "probability 0"},
+        {{100000, 1, 0, AT_NO_LIMIT, 0}, "10 percent"},
+        {{12345, 1, 0, AT_NO_LIMIT, 0}, "12345 ppm"},
+        {{AT_PPM, 7, 0, AT_NO_LIMIT, 0}, "interval 7"},
+        {{AT_PPM, 7, 10, 5, 0}, "interval 7, space 10, times 5"},
+        {{AT_PPM, 0, 100, AT_NO_LIMIT, 0}, "space 100"},
+        {{200000, 3, 20, 11, 0}, "20 percent, interval 3, space 20, times 11"},
+        {{500000, 1, 0, 0, 0}, "times 0"},
+        {{0, 1, 0, AT_NO_LIMIT, 17}, "nth 17"},
+        {{500000, 5, 50, 3, 18}, "nth 18 with 50 percent"},
+        {{20000, 1, 0, 1, 0}, "2 percent, once"},
+    };
+    for (const auto& [chance, name] : chances) {
+        for (std::uint64_t seed : {1ULL, 0xfeedfacecafebeefULL}) {
+            prepare(chance, seed);
+            arm();
+            const auto expected = foretell(chance, seed, 2000);
+            const auto seen = mark("device irq 0x1011 2000");
+            check(seen == expected, std::string(name) + ", seed " + to_string(seed) + ": " +
+                                        to_string(seen.size()) + " of " +
+                                        to_string(expected.size()) + " firings as foretold");
+            check(number(rule0 + "tried") == 2000 && number(rule0 + "fired") == expected.size(),
+                  std::string(name) + ": tried and fired are exact");
+        }
+    }
+}
+
+void seeds_tell_apart() {
+    const at_chance chance = {100000, 1, 0, AT_NO_LIMIT, 0};
+    prepare(chance, 42);
+    arm();
+    const auto first = mark("device irq 0x1011 2000");
+    arm();
+    check(mark("device irq 0x1011 2000") == first, "armed again, the same seed fires the same");
+    put(injector + "seed", "43");
+    check(mark("device irq 0x1011 1").size() <= 1 && number(rule0 + "tried") == 2001,
+          "a seed written while armed waits");
+    arm();
+    check(mark("device irq 0x1011 2000") != first, "another seed fires otherwise");
+    put(injector + "seed", "42");
+    arm();
+    check(mark("device irq 0x1011 2000 softirq") == first, "softirq: the same");
+    if (sysconf(_SC_NPROCESSORS_ONLN) > 1) {
+        arm();
+        check(mark("device irq 0x1011 2000 hardirq") == first, "hard interrupt: the same");
+    }
+    disarm();
+    check(mark("device irq 0x1011 2000").empty() && number(rule0 + "tried") == 2000,
+          "disarmed: nothing fires, counts stay");
+    check(get(injector + "counters") == "rule=0 phase=irq action=drop tried=2000 fired=" +
+                                            to_string(first.size()) + "\n",
+          "counters' line");
+}
+
+void counts_are_exact_on_all_cpus() {
+    const auto cpus = static_cast<std::uint64_t>(sysconf(_SC_NPROCESSORS_ONLN));
+    for (__s32 times : {AT_NO_LIMIT, 500, 5000}) {
+        const at_chance chance = {100000, 1, 0, times, 0};
+        prepare(chance, 7);
+        arm();
+        put(mark_file, "device irq 0x1011 40000 all");
+        const auto expected = foretell(chance, 7, 40000 * cpus).size();
+        check(number(rule0 + "tried") == 40000 * cpus && number(rule0 + "fired") == expected,
+              "all CPUs at once, times " + to_string(times) + ": " + to_string(expected) +
+                  " firings");
+    }
+    // Past the events that at_last_firing() looks at, times must hold all the same.
+    const at_chance rare = {100, 1, 0, 9, 0};
+    prepare(rare, 7);
+    arm();
+    put(mark_file, "device irq 0x1011 100000 all");
+    const auto expected = foretell(rare, 7, 100000 * cpus).size();
+    check(number(rule0 + "fired") == expected, "times beyond the scan: " + to_string(expected));
+}
+
+void selectors_select() {
+    const at_chance certain = {AT_PPM, 1, 0, AT_NO_LIMIT, 0};
+    prepare(certain, 1);
+    put(rule0 + "cookie", "0x1011");
+    arm();
+    check(mark("device irq 0x1011 3").size() == 3 && mark("device irq 0x2011 3").empty() &&
+              mark("device irq 0 3").empty(),
+          "an exact cookie");
+    put(rule0 + "cookie", "slot:17");
+    arm();
+    check(mark("device irq 0x2011 3").size() == 3 && mark("device irq 0x1012 3").empty() &&
+              number(rule0 + "tried") == 3,
+          "a slot; what does not match is not counted");
+    check(get(rule0 + "cookie") == "slot:17\n", "slot reads back");
+    check(put(rule0 + "cookie", "slot:4096") == EINVAL && put(rule0 + "cookie", "0x400000") == EINVAL,
+          "slots and cookies out of range are refused");
+
+    prepare(certain, 1);
+    put(rule0 + "task-filter", "1");
+    arm();
+    check(mark("device irq 0x1011 3").empty(), "task-filter spares others");
+    if (put(injector + "make-it-fail", to_string(getpid())) == 0) {
+        check(mark("device irq 0x1011 3").size() == 3, "task-filter lets the marked task pass");
+        check(mark("device irq 0x1011 3 softirq").empty(), "task-filter spares softirq");
+    }
+}
+
+void nonsense_is_refused() {
+    put(injector + "clear", "1");
+    bool exact = true;
+    for (int phase = 0; phase < AT_NR_PHASES; ++phase)
+        for (int action = 1; action < AT_NR_ACTIONS; ++action) {
+            put(rule0 + "phase", at_phase_name(static_cast<unsigned>(phase)));
+            const int error = put(rule0 + "action", at_action_name(static_cast<unsigned>(action)));
+            const bool means = at_action_means(static_cast<at_phase>(phase),
+                                               static_cast<at_action>(action));
+            exact &= error == (means ? 0 : EINVAL);
+        }
+    check(exact, "an action that means nothing at its phase gives EINVAL, all others are taken");
+    put(rule0 + "phase", "pin");
+    put(rule0 + "action", "fail");
+    put(rule0 + "phase", "irq");
+    check(get(rule0 + "action") == "\n", "a new phase forgets an action it has not");
+    check(put(rule0 + "phase", "nowhere") == EINVAL && put(rule0 + "action", "explode") == EINVAL &&
+              put(rule0 + "err", "512") == EINVAL && put(rule0 + "cpu", "100000") == EINVAL &&
+              put(rule0 + "probability_ppm", "1000001") == EINVAL &&
+              put(rule0 + "nth", "-1") == EINVAL && put(injector + "enable", "2") == EINVAL &&
+              put(injector + "clear", "0") == EINVAL,
+          "values out of range give EINVAL");
+}
+
+void outcomes_are_told() {
+    const at_chance certain = {AT_PPM, 1, 0, AT_NO_LIMIT, 0};
+    prepare(certain, 1, "queue", "fail");
+    arm();
+    mark("submitter queue 0x1011 1");
+    check(get(mark_file).find("action=fail err=-11 ") != std::string::npos, "fail at queue: EAGAIN");
+    put(rule0 + "err", "5");
+    arm();
+    mark("submitter queue 0x1011 1");
+    check(get(mark_file).find("action=fail err=-5 ") != std::string::npos, "fail with an errno");
+    prepare(certain, 1, "start", "delay");
+    put(rule0 + "delay_ns", "123456");
+    arm();
+    mark("device start 0x1011 1");
+    check(get(mark_file).find("delay_ns=123456 ") != std::string::npos, "a device's delay is told");
+
+    put(injector + "rule1/phase", "start");
+    put(injector + "rule1/action", "drop");
+    put(injector + "rule1/nth", "2");
+    arm();
+    check(mark("device start 0x1011 3").size() == 3 && number(injector + "rule1/fired") == 0 &&
+              number(injector + "rule1/shadowed") == 1 && number(injector + "rule1/tried") == 3,
+          "a lower rule shadows a higher one");
+}
+
+std::chrono::nanoseconds timed(const std::string& order) {
+    const auto start = std::chrono::steady_clock::now();
+    put(mark_file, order);
+    return std::chrono::steady_clock::now() - start;
+}
+
+void driver_delays_are_waited_out() {
+    const at_chance certain = {AT_PPM, 1, 0, AT_NO_LIMIT, 0};
+    prepare(certain, 1, "complete", "delay");
+    put(rule0 + "delay_ns", "50000");
+    arm();
+    const auto waited = timed("device complete 0x1011 100");
+    check(waited >= 5ms, "100 delays of 50 us take 5 ms or more");
+    check(get(mark_file).empty() && number(rule0 + "fired") == 100,
+          "a delay at a phase of the driver leaves the caller nothing to do");
+    put(rule0 + "delay_ns", "10000000000");
+    arm();
+    const auto bounded = timed("device complete 0x1011 10");
+    check(bounded >= 1ms && bounded < 2s, "a delay there is at most 100 us");
+}
+
+void memory_tells() {
+    put(injector + "clear", "1");
+    arm();
+    Fd file(device, O_RDWR);
+    check(file.get() >= 0, "device opens");
+    auto map = [&](std::size_t bytes, int protection, int flags, off_t at = 0) {
+        return mmap(nullptr, bytes, protection, flags, file.get(), at);
+    };
+    check(map(4096, PROT_READ | PROT_WRITE, MAP_SHARED) == MAP_FAILED && errno == EPERM &&
+              map(4096, PROT_READ | PROT_WRITE, MAP_PRIVATE) == MAP_FAILED && errno == EPERM,
+          "writable mappings are refused");
+    auto* base = static_cast<char*>(
+        map(AT_HEADER_OFFSET + AT_HEADER_BYTES, PROT_READ, MAP_SHARED));
+    check(base != MAP_FAILED, "slots and header map");
+    at_header header;
+    std::memcpy(&header, base + AT_HEADER_OFFSET, sizeof header);
+    check(header.magic == AT_MAGIC && header.version == AT_LAYOUT_VERSION &&
+              header.nr_slots == AT_NR_SLOTS && header.nr_racers == AT_NR_RACERS &&
+              (header.ring_entries & (header.ring_entries - 1)) == 0 && header.physical != 0,
+          "header");
+    check(mprotect(base, 4096, PROT_READ | PROT_WRITE) != 0 && errno == EACCES,
+          "a mapping cannot be made writable");
+    check(map(header.total_bytes + 4096, PROT_READ, MAP_SHARED) == MAP_FAILED && errno == EINVAL &&
+              map(4096, PROT_READ, MAP_SHARED, static_cast<off_t>(header.total_bytes)) ==
+                  MAP_FAILED && errno == EINVAL,
+          "nothing beyond the end maps");
+    munmap(base, AT_HEADER_OFFSET + AT_HEADER_BYTES);
+    base = static_cast<char*>(map(header.total_bytes, PROT_READ, MAP_SHARED));
+
+    mark("submitter pin 0x3abc 1");
+    mark("canceller cancel 0x3abc 2");
+    std::array<__u64, AT_NR_RACERS> word;
+    for (std::size_t racer = 0; racer < AT_NR_RACERS; ++racer)
+        word[racer] = std::atomic_ref(reinterpret_cast<__u64*>(base)[0xabc * AT_NR_RACERS + racer])
+                          .load(std::memory_order_acquire);
+    check(AT_WORD_PHASE(word[AT_SUBMITTER]) == AT_PIN &&
+              AT_WORD_COOKIE(word[AT_SUBMITTER]) == 0x3abc &&
+              AT_WORD_STEPS(word[AT_SUBMITTER]) == 1 &&
+              AT_WORD_PHASE(word[AT_CANCELLER]) == AT_CANCEL &&
+              AT_WORD_STEPS(word[AT_CANCELLER]) == 2 && word[AT_DEVICE] == 0,
+          "phase words of two racers");
+
+    int found = 0;
+    for (__u32 cpu = 0; cpu < header.nr_rings; ++cpu) {
+        const char* ring = base + header.rings_offset + std::size_t{cpu} * header.ring_bytes;
+        at_ring head;
+        std::memcpy(&head, ring, sizeof head);
+        for (__u64 n = head.head; n && n + header.ring_entries > head.head; --n) {
+            at_event event;
+            std::memcpy(&event,
+                        ring + sizeof head + ((n - 1) % header.ring_entries) * sizeof event,
+                        sizeof event);
+            found += event.sequence == n && event.cookie == 0x3abc && event.cpu == cpu &&
+                     event.pid == static_cast<__u32>(getpid()) && event.rule == AT_RULE_NONE;
+        }
+    }
+    check(found == 3, "event rings hold the three steps, found " + to_string(found));
+
+    check(unload("at_selftest") == 0 && unload("fail_injector") == EAGAIN,
+          "a mapping holds the module");
+    put(injector + "clear", "1");
+    check(reinterpret_cast<__u64*>(base)[0xabc * AT_NR_RACERS] == 0, "clear zeroes the slots");
+    munmap(base, header.total_bytes);
+}
+
+void modules_come_and_go(const std::string& directory) {
+    const at_chance certain = {AT_PPM, 1, 0, AT_NO_LIMIT, 0};
+    prepare(certain, 1);
+    arm();
+    check(load(directory + "/at_selftest.ko") == 0 && mark("device irq 0x1011 3").size() == 3,
+          "a client that attaches after arming is armed");
+    check(unload("fail_injector") == EAGAIN, "a client holds the injector");
+    check(unload("at_selftest") == 0 && unload("fail_injector") == 0, "both unload while armed");
+    check(load(directory + "/at_selftest.ko") == 0 && mark("device irq 0x1011 3").empty(),
+          "a client runs without an injector");
+    check(unload("at_selftest") == 0 && load(directory + "/fail_injector.ko") == 0 &&
+              get(injector + "counters").empty() && get(injector + "enable") == "0\n",
+          "loaded again, nothing is armed");
+    check(unload("fail_injector") == 0, "unloads unused");
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+    const std::string directory = argc > 1 ? argv[1] : ".";
+    check(load(directory + "/fail_injector.ko") == 0, "fail_injector loads");
+    check(load(directory + "/at_selftest.ko") == 0, "at_selftest loads");
+    decisions_are_foretold();
+    seeds_tell_apart();
+    counts_are_exact_on_all_cpus();
+    selectors_select();
+    nonsense_is_refused();
+    outcomes_are_told();
+    driver_delays_are_waited_out();
+    check(get(injector + "log").find("phase=complete action=delay cookie=0x1011 event=10 ") !=
+              std::string::npos,
+          "log tells the last firing");
+    memory_tells();
+    modules_come_and_go(directory);
+    std::printf("1..%d\n# %d failed\n", checks, failures);
+    return failures ? 1 : 0;
+}
