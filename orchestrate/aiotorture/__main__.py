@@ -1,0 +1,3 @@
+from aiotorture.cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,210 @@
+"""Builds: the agent through CMake, the modules through Kbuild, a mutant as a patched copy of both.
+
+A module build is kept under a hash of sources, patch and kernel, so that it happens once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiotorture import paths, processes
+from aiotorture.errors import ConfigurationError
+from aiotorture.kernels import Kernel
+
+CMAKE_TIMEOUT_S = 1200.0
+KBUILD_TIMEOUT_S = 600.0
+PRESET = "release"
+MODULE_FOLDERS = ("fault", "driver")
+MODULES = ("fail_injector", "zcdma")
+SOURCE_SUFFIXES = frozenset({".c", ".h"})
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A planted bug: a patch against driver/ and fault/."""
+
+    name: str
+    patch: str
+
+
+@dataclass(frozen=True)
+class ModuleSet:
+    """Built modules, stripped of debug data for the guest; `symbols` keeps the full ones."""
+
+    files: dict[str, Path]
+    symbols: dict[str, Path]
+    build_id: str
+
+    @property
+    def identities(self) -> dict[str, str]:
+        return {name: paths.content_hash([path.read_bytes()]) for name, path in self.files.items()}
+
+
+def mutants_folder() -> Path:
+    return paths.ROOT / "mutants"
+
+
+def mutant_names() -> list[str]:
+    return sorted(path.stem for path in mutants_folder().glob("*/*.patch"))
+
+
+def find_mutant(word: str) -> Mutant:
+    """By name from mutants/*/NAME.patch, or by the path of a patch."""
+    named = sorted(mutants_folder().glob(f"*/{word}.patch")) if "/" not in word else []
+    path = named[0] if named else Path(word)
+    if not path.is_file():
+        known = ", ".join(mutant_names()) or "none"
+        raise ConfigurationError(f"unknown mutant {word!r}; mutants/ has {known}")
+    return Mutant(path.stem, path.read_text())
+
+
+def _last_line(text: str, marks: Sequence[str]) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    marked = [line for line in lines if any(mark in line for mark in marks)]
+    return (marked or lines or ["no output"])[0 if marked else -1]
+
+
+def _run(argv: Sequence[str | Path], timeout_s: float, log: Path, what: str) -> None:
+    """Runs a build step; all it says goes to `log`, one line of it into the error."""
+    try:
+        said = processes.output(argv, timeout_s=timeout_s, cwd=paths.ROOT)
+    except subprocess.TimeoutExpired as error:
+        raise ConfigurationError(f"{what}: not done after {timeout_s:g} s") from error
+    except OSError as error:
+        raise ConfigurationError(f"{what}: {error}") from error
+    with log.open("a") as out:
+        out.write(f"$ {' '.join(map(str, argv))}\n{said.stdout}\n")
+    if said.returncode:
+        line = _last_line(said.stdout, ("error:", "Error:", "FAILED", "CMake Error"))
+        raise ConfigurationError(f"{what}: {line} (log: {log})")
+
+
+def _log(name: str) -> Path:
+    folder = paths.cache_dir() / "logs"
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{name}.log"
+    path.write_text("")
+    return path
+
+
+def cmake_target(target: str, preset: str = PRESET) -> Path:
+    """Builds one CMake target and returns the build folder."""
+    folder = paths.ROOT / "build" / preset
+    with paths.locked(f"cmake-{paths.content_hash([str(folder).encode()])}"):
+        log = _log(f"cmake-{preset}-{target}")
+        if not (folder / "build.ninja").is_file():
+            _run(["cmake", "--preset", preset], CMAKE_TIMEOUT_S, log, "cmake")
+        build = ["cmake", "--build", folder, "--target", target]
+        _run(build, CMAKE_TIMEOUT_S, log, f"building {target}")
+    return folder
+
+
+def agent(keep_symbols: bool = False) -> Path:
+    """The agent, stripped, in the cache under its content's hash."""
+    built = cmake_target("aiotorture-agent") / "aiotorture-agent"
+    if keep_symbols:
+        return built
+    identity = paths.content_hash([built.read_bytes()])
+    stripped = paths.cache_dir() / "agents" / identity / "aiotorture-agent"
+    if not stripped.is_file():
+        with paths.published(stripped.parent) as scratch:
+            _strip(built, scratch / "aiotorture-agent", "--strip-all")
+    return stripped
+
+
+def _strip(source: Path, target: Path, how: str) -> None:
+    said = processes.output(["objcopy", how, source, target], timeout_s=60)
+    if said.returncode:
+        raise ConfigurationError(f"objcopy {source.name}: {said.stdout.strip()}")
+
+
+def _sources() -> list[Path]:
+    folders = [paths.ROOT / name for name in MODULE_FOLDERS]
+    for folder in folders:
+        if not (folder / "Kbuild").is_file():
+            raise ConfigurationError(f"{folder.name}/Kbuild is missing")
+    return folders
+
+
+def _is_source(path: Path) -> bool:
+    return not path.name.endswith(".mod.c") and (
+        path.suffix in SOURCE_SUFFIXES or path.name in ("Kbuild", "Makefile")
+    )
+
+
+def _source_files() -> list[Path]:
+    return sorted(
+        path
+        for folder in _sources()
+        for path in folder.rglob("*")
+        if path.is_file() and _is_source(path)
+    )
+
+
+def _modules_key(kernel: Kernel, mutant: Mutant | None) -> str:
+    parts = [kernel.identity.encode(), kernel.build_id.encode()]
+    parts.append(mutant.patch.encode() if mutant else b"")
+    for path in _source_files():
+        parts += [str(path.relative_to(paths.ROOT)).encode(), path.read_bytes()]
+    return paths.content_hash(parts)
+
+
+def _copy_sources(into: Path) -> None:
+    for path in _source_files():
+        target = into / path.relative_to(paths.ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+
+
+def _apply(mutant: Mutant, tree: Path) -> None:
+    patch = tree / "mutant.patch"
+    patch.write_text(mutant.patch)
+    argv = ["patch", "-p1", "--batch", "--forward", "--fuzz=0", "-i", "mutant.patch"]
+    said = processes.output(argv, timeout_s=60, cwd=tree)
+    if said.returncode:
+        line = _last_line(said.stdout, ("FAILED", "can't find", "malformed", "Only garbage"))
+        raise ConfigurationError(f"mutant {mutant.name} does not apply: {line}")
+
+
+def _kbuild(kernel: Kernel, tree: Path, name: str, log: Path, mutant: Mutant | None) -> None:
+    what = f"mutant {mutant.name} does not build" if mutant else f"{name}/ for {kernel.release}"
+    jobs = os.cpu_count() or 1
+    argv: list[str | Path] = [
+        "make", f"-j{jobs}", "-C", kernel.headers, f"M={tree / name}", "modules",
+    ]  # fmt: skip
+    _run(argv, KBUILD_TIMEOUT_S, log, what)
+
+
+def modules(kernel: Kernel, mutant: Mutant | None = None) -> ModuleSet:
+    """fail_injector.ko and zcdma.ko for the kernel. ConfigurationError, one line, when a patch
+    does not apply or the sources do not build."""
+    key = _modules_key(kernel, mutant)
+    destination = paths.cache_dir() / "modules" / key
+    with paths.locked(f"modules-{key}"):
+        if not (destination / "modules.json").is_file():
+            label = f"{kernel.release}{'-' + mutant.name if mutant else ''}"
+            log = _log(f"kbuild-{label}")
+            with paths.published(destination) as scratch:
+                _copy_sources(scratch)
+                if mutant:
+                    _apply(mutant, scratch)
+                for name in MODULE_FOLDERS:
+                    _kbuild(kernel, scratch, name, log, mutant)
+                for folder, name in zip(MODULE_FOLDERS, MODULES, strict=True):
+                    full = scratch / folder / f"{name}.ko"
+                    _strip(full, scratch / f"{name}.ko", "--strip-debug")
+                (scratch / "modules.json").write_text(json.dumps({"kernel": kernel.identity}))
+    return ModuleSet(
+        files={name: destination / f"{name}.ko" for name in MODULES},
+        symbols={
+            name: destination / folder / f"{name}.ko"
+            for folder, name in zip(MODULE_FOLDERS, MODULES, strict=True)
+        },
+        build_id=key,
+    )

@@ -1,0 +1,99 @@
+"""What every lane offers: subjects that run the agent, and the word on how a subject ended."""
+
+from __future__ import annotations
+
+import enum
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+from aiotorture.agentlink import AgentLink
+from aiotorture.kernels import Kernel
+
+
+class Fate(enum.Enum):
+    """How a subject stands, or how it ended."""
+
+    ALIVE = "alive"
+    DIED = "died of its own"
+    ENDED_BY_US = "ended by us"
+    ENDED_BY_OTHERS = "ended by somebody else"
+
+
+class Variant(enum.Enum):
+    """What a subject's root holds beside the agent."""
+
+    PLAIN = "plain"
+    SSH = "ssh"
+    PERF = "perf"
+
+
+@dataclass(frozen=True)
+class SubjectSpec:
+    """What a cell asks of a lane."""
+
+    kernel: Kernel
+    cpus: int
+    variant: Variant = Variant.PLAIN
+    extra_cmdline: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Starvation:
+    """What the host withheld: wall time and the longest run-delay of a vCPU thread in it."""
+
+    wall_s: float
+    worst_run_delay_s: float
+
+    @property
+    def share(self) -> float:
+        return self.worst_run_delay_s / self.wall_s if self.wall_s > 0 else 0.0
+
+    def __str__(self) -> str:
+        return f"host run-delay {self.worst_run_delay_s:.2f} s of {self.wall_s:.2f} s"
+
+
+class Subject(ABC):
+    """A running machine with an agent on it."""
+
+    link: AgentLink
+
+    @abstractmethod
+    def fate(self) -> Fate:
+        """How it stands now; an end is seen within a second of happening."""
+
+    @abstractmethod
+    def epitaph(self) -> str:
+        """One line on how it ended, for people."""
+
+    @abstractmethod
+    def console(self) -> str:
+        """What its kernel has said since the cell began; empty where a lane cannot know."""
+
+    @abstractmethod
+    def diagnose(self) -> list[str]:
+        """What can be learned from outside of a subject that no longer answers."""
+
+    @abstractmethod
+    def starvation(self) -> Starvation:
+        """What the host withheld since the cell began."""
+
+
+class Lane(ABC):
+    """A place where cells run."""
+
+    name: str
+
+    @property
+    @abstractmethod
+    def accel(self) -> str:
+        """What executes the subject: `kvm`, `tcg`, `board`."""
+
+    @abstractmethod
+    def prepare(self, specs: Sequence[SubjectSpec]) -> None:
+        """Makes ready what the cells will need, so that no cell pays for it."""
+
+    @abstractmethod
+    def subject(self, spec: SubjectSpec) -> AbstractContextManager[Subject]:
+        """A fresh subject; when the context ends nothing of it is left."""

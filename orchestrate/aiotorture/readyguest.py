@@ -1,0 +1,258 @@
+"""Ready guests: booted once to "agent ready", stopped, and kept as memory plus device state.
+
+    boot with memory in a shared file -> hello -> stop -> migrate (device state only) -> publish
+    restore: the same file mapped privately, device state from the stream, the guest runs on
+
+With x-ignore-shared the migration stream leaves the memory out (QEMU: migration/ram.c,
+ramblock_is_ignored), so that a restore reads about a megabyte and pages come in as they are
+touched; guests side by side share the untouched ones in the page cache.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiotorture import accel, paths, processes
+from aiotorture.agentlink import AgentLink, LinkClosed, NoAnswer
+from aiotorture.errors import HarnessError
+from aiotorture.qmp import Qmp, QmpClosed, QmpError
+
+MEMORY_MIB = 256
+BOOT_TIMEOUT_S = 180.0
+MONITOR_TIMEOUT_S = 60.0
+# Bumped when the machine below changes in a way that its own text does not show.
+LAYOUT = 3
+
+# An oops ends the cell with its whole report on the console: die() prints, panic() follows, and
+# -no-reboot turns panic=-1 into the end of QEMU. Lock-up bounds are wide because TCG guests on a
+# busy host see no stolen time. slub_debug covers the caches that AIO requests and drivers live in.
+CMDLINE = (
+    "console=ttyS0 panic=-1 oops=panic nokaslr mitigations=off nmi_watchdog=0 "
+    "watchdog_thresh=30 rcupdate.rcu_cpu_stall_timeout=40 sysctl.kernel.hung_task_timeout_secs=20 "
+    "sysctl.kernel.hung_task_warnings=5 tsc=reliable random.trust_cpu=on printk.time=1 "
+    "log_buf_len=1M slab_nomerge slub_debug=FZPU,kioctx,aio_kiocb,kmalloc-*"
+)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """All that decides what a ready guest is."""
+
+    kernel_image: Path
+    kernel_id: str
+    initramfs: Path
+    cpus: int
+    cmdline: str
+    accel: str
+    network: bool = False
+    memory_mib: int = MEMORY_MIB
+
+    def key(self) -> str:
+        return paths.content_hash(
+            repr(part).encode()
+            for part in (
+                LAYOUT, self.kernel_id, self.initramfs.name, self.cpus, self.cmdline, self.accel,
+                self.network, self.memory_mib, accel.qemu_version(), _devices(self, "", 0, 0),
+            )
+        )  # fmt: skip
+
+
+def _devices(machine: Machine, memory: str, monitor_fd: int, port_fd: int) -> list[str]:
+    cpu = "host,migratable=on" if machine.accel == accel.KVM else "max,la57=off"
+    words = [
+        "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+        "-accel", accel.ACCEL_OPTION[machine.accel], "-cpu", cpu,
+        "-M", "pc,usb=off,vmport=off,memory-backend=ram", "-smp", str(machine.cpus),
+        "-m", f"{machine.memory_mib}M",
+        "-object", f"memory-backend-file,id=ram,size={machine.memory_mib}M,{memory}",
+        "-chardev", f"socket,id=monitor,fd={monitor_fd}",
+        "-mon", "chardev=monitor,mode=control",
+        "-device", "virtio-serial-pci,max_ports=2",
+        "-chardev", f"socket,id=port,fd={port_fd}",
+        "-device", "virtserialport,chardev=port,name=aiotorture",
+    ]  # fmt: skip
+    if not machine.network:
+        words += ["-nic", "none"]
+    return words
+
+
+@dataclass
+class Qemu:
+    """A running QEMU, its monitor and the host's end of the agent's port."""
+
+    process: subprocess.Popen[bytes]
+    qmp: Qmp
+    link: AgentLink
+    console_path: Path
+    stderr_path: Path
+    port: socket.socket
+
+    def close(self) -> None:
+        processes.end(self.process)
+        self.qmp.close()
+        self.port.close()
+
+    def complaint(self) -> str:
+        """QEMU's own last words on stderr."""
+        with contextlib.suppress(OSError):
+            lines = self.stderr_path.read_text(errors="replace").strip().splitlines()
+            return lines[-1] if lines else ""
+        return ""
+
+
+def start(
+    machine: Machine,
+    memory: str,
+    folder: Path,
+    boot: Sequence[str | Path],
+    extra_devices: Sequence[str] = (),
+) -> Qemu:
+    """Starts QEMU; console and stderr go to files in `folder`. Monitor and port are socket pairs,
+    so no name in a file system has to be found, and the port is open before the guest looks."""
+    monitor_here, monitor_there = socket.socketpair()
+    port_here, port_there = socket.socketpair()
+    console = folder / "console.log"
+    stderr = folder / "qemu.log"
+    console.touch()
+    argv: list[str | Path] = [
+        accel.QEMU,
+        *_devices(machine, memory, monitor_there.fileno(), port_there.fileno()),
+        "-chardev", f"file,id=console,path={_escaped(console)},append=on",
+        "-serial", "chardev:console",
+        *extra_devices,
+        *boot,
+    ]  # fmt: skip
+    fds = [monitor_there.fileno(), port_there.fileno()]
+    with stderr.open("ab") as errors, monitor_there, port_there:
+        process = processes.spawn(argv, stderr=errors, pass_fds=fds)
+    link = AgentLink(port_here.fileno(), port_here.fileno())
+    qemu = Qemu(process, Qmp(monitor_here), link, console, stderr, port_here)
+    try:
+        qemu.qmp.negotiate(MONITOR_TIMEOUT_S)
+    except (QmpClosed, QmpError) as error:
+        qemu.close()
+        raise HarnessError(f"QEMU did not start: {qemu.complaint() or error}") from error
+    except BaseException:
+        qemu.close()
+        raise
+    return qemu
+
+
+def _escaped(path: Path) -> str:
+    """QEMU's option syntax ends a value at a comma; a doubled one stands for itself."""
+    return str(path).replace(",", ",,")
+
+
+def folder_of(machine: Machine) -> Path:
+    return paths.cache_dir() / "guests" / machine.key()
+
+
+def is_ready(machine: Machine) -> bool:
+    return (folder_of(machine) / "state").is_file()
+
+
+def make_ready(machine: Machine) -> Path:
+    """The folder of the ready guest; boots one when there is none. HarnessError when it will not
+    come up, with the last words of its console."""
+    destination = folder_of(machine)
+    with paths.locked(f"guest-{machine.key()}"):
+        if is_ready(machine):
+            return destination
+        with paths.published(destination) as scratch:
+            _boot_and_save(machine, scratch)
+    return destination
+
+
+def _boot_and_save(machine: Machine, scratch: Path) -> None:
+    ram = scratch / "ram"
+    state = os.open(scratch / "state", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    boot = ["-kernel", machine.kernel_image, "-initrd", machine.initramfs, "-append", machine.cmdline]
+    try:
+        qemu = start(
+            machine,
+            f"mem-path={_escaped(ram)},share=on",
+            scratch,
+            boot,
+            extra_devices=network_devices(machine),
+        )
+        try:
+            _await_agent(qemu)
+            qemu.qmp.command("stop", MONITOR_TIMEOUT_S)
+            _ignore_shared(qemu.qmp)
+            qemu.qmp.give("state", state)
+            qemu.qmp.command("migrate", MONITOR_TIMEOUT_S, uri="fd:state")
+            qemu.qmp.await_status(
+                "query-migrate", {"completed"}, {"failed", "cancelled"}, MONITOR_TIMEOUT_S
+            )
+            with contextlib.suppress(QmpClosed, QmpError):
+                qemu.qmp.command("quit", MONITOR_TIMEOUT_S)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                qemu.process.wait(MONITOR_TIMEOUT_S)
+        except (QmpClosed, QmpError) as error:
+            raise HarnessError(f"the guest could not be saved: {error}") from error
+        finally:
+            qemu.close()
+    finally:
+        os.close(state)
+
+
+def _await_agent(qemu: Qemu) -> None:
+    try:
+        qemu.link.hello(BOOT_TIMEOUT_S)
+    except (LinkClosed, NoAnswer) as error:
+        said = qemu.console_path.read_text(errors="replace").splitlines()
+        raise HarnessError(
+            f"the guest's agent did not come up: {error}; {qemu.complaint()}; "
+            f"console ends: {' | '.join(said[-3:])}"
+        ) from error
+
+
+def _ignore_shared(qmp: Qmp) -> None:
+    qmp.command(
+        "migrate-set-capabilities",
+        capabilities=[{"capability": "x-ignore-shared", "state": True}],
+    )
+
+
+def network_devices(machine: Machine, forward: str = "") -> list[str]:
+    if not machine.network:
+        return []
+    return ["-netdev", f"user,id=net0,restrict=on{forward}", "-device", "e1000,netdev=net0"]
+
+
+@contextlib.contextmanager
+def restored(machine: Machine, folder: Path, forward: str = "") -> Iterator[Qemu]:
+    """A running copy of the ready guest; it and its files are gone when the context ends."""
+    ready = folder_of(machine)
+    folder.mkdir(parents=True, exist_ok=True)
+    state = os.open(ready / "state", os.O_RDONLY)
+    try:
+        qemu = start(
+            machine,
+            f"mem-path={_escaped(ready / 'ram')},share=off",
+            folder,
+            ["-incoming", "defer"],
+            extra_devices=network_devices(machine, forward),
+        )
+        try:
+            _ignore_shared(qemu.qmp)
+            qemu.qmp.give("state", state)
+            qemu.qmp.command("migrate-incoming", MONITOR_TIMEOUT_S, uri="fd:state")
+            # it was saved stopped, and so it arrives
+            qemu.qmp.await_status(
+                "query-status", {"paused", "running"}, {"internal-error"}, MONITOR_TIMEOUT_S
+            )
+            qemu.qmp.command("cont")
+            yield qemu
+        except (QmpClosed, QmpError) as error:
+            raise HarnessError(f"restore failed: {qemu.complaint() or error}") from error
+        finally:
+            qemu.close()
+    finally:
+        os.close(state)
