@@ -26,6 +26,7 @@ export PATH=/bin HOME=/root
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
+exec < /dev/null > /dev/null 2>&1
 mount -t debugfs debugfs /sys/kernel/debug
 mount -t tracefs tracefs /sys/kernel/tracing
 mkdir -p /dev/shm /dev/pts
@@ -33,7 +34,6 @@ mount -t tmpfs tmpfs /dev/shm
 mount -t tmpfs tmpfs /tmp
 mount -t devpts devpts /dev/pts
 while read -r module; do insmod "$module"; done < /etc/modules
-exec < /dev/null > /dev/null 2>&1
 if [ -x /etc/start ]; then /etc/start; fi
 mkdir -p /dev/virtio-ports
 for tries in 1 2 3 4 5 6 7 8 9 10; do

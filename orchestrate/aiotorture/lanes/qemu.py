@@ -1,0 +1,160 @@
+"""The qemu lane: a ready guest restored for each cell, and the word on how it ended.
+
+Who ended a guest is read off three witnesses: QEMU's events (a guest's own reset or panic is a
+SHUTDOWN event with `guest` true), QEMU's exit status (a signal is somebody else's), and ourselves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from aiotorture import accel, build, initramfs, readyguest
+from aiotorture.agentlink import NoAnswer
+from aiotorture.errors import HarnessError
+from aiotorture.lanes.base import Fate, Lane, Starvation, Subject, SubjectSpec, Variant
+from aiotorture.qmp import QmpClosed, QmpError
+from aiotorture.readyguest import Machine, Qemu
+
+HELLO_TIMEOUT_S = 60.0
+DIAGNOSIS_TIMEOUT_S = 5.0
+SCHEDSTAT_NS_PER_S = 1e9
+
+
+def vcpu_run_delays_s(pid: int) -> dict[int, float]:
+    """Seconds that each vCPU thread has waited on a run queue (/proc/PID/task/TID/schedstat,
+    second field; Documentation/scheduler/sched-stats.rst)."""
+    delays = {}
+    for task in Path(f"/proc/{pid}/task").glob("*"):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            if re.match(r"CPU \d+/", (task / "comm").read_text()):
+                waited_ns = int((task / "schedstat").read_text().split()[1])
+                delays[int(task.name)] = waited_ns / SCHEDSTAT_NS_PER_S
+    return delays
+
+
+class QemuSubject(Subject):
+    """One restored guest."""
+
+    def __init__(self, qemu: Qemu) -> None:
+        self._qemu = qemu
+        self.link = qemu.link
+        self._began = time.monotonic()
+        self._delays_at_start = vcpu_run_delays_s(qemu.process.pid)
+        self._last = Starvation(0.0, 0.0)
+
+    @property
+    def pid(self) -> int:
+        return self._qemu.process.pid
+
+    def _guest_ended_itself(self) -> str:
+        with contextlib.suppress(QmpClosed):
+            self._qemu.qmp.poll()
+        for event in self._qemu.qmp.events:
+            if event.name == "GUEST_PANICKED":
+                return "panic"
+            if event.name in ("SHUTDOWN", "RESET") and event.fields.get("guest"):
+                return str(event.fields.get("reason", event.name.lower()))
+        return ""
+
+    def fate(self) -> Fate:
+        if self._guest_ended_itself():
+            return Fate.DIED
+        if self._qemu.process.poll() is None:
+            return Fate.ALIVE
+        # the last events can be read after the process is gone
+        return Fate.DIED if self._guest_ended_itself() else Fate.ENDED_BY_OTHERS
+
+    def epitaph(self) -> str:
+        fate = self.fate()
+        if fate is Fate.ALIVE:
+            return "the guest is running"
+        if fate is Fate.DIED:
+            return f"the guest ended itself ({self._guest_ended_itself()})"
+        status = self._qemu.process.returncode
+        how = f"signal {-status}" if status < 0 else f"status {status}"
+        return f"QEMU ended by {how}, not by the guest {self._qemu.complaint()}".strip()
+
+    def console(self) -> str:
+        return self._qemu.console_path.read_text(errors="replace")
+
+    def starvation(self) -> Starvation:
+        now = vcpu_run_delays_s(self.pid)
+        if now:
+            waited = [s - self._delays_at_start.get(tid, 0.0) for tid, s in now.items()]
+            self._last = Starvation(time.monotonic() - self._began, max(waited))
+        return self._last
+
+    def run_delays_s(self) -> tuple[float, ...]:
+        now = vcpu_run_delays_s(self.pid)
+        return tuple(
+            round(s - self._delays_at_start.get(tid, 0.0), 3) for tid, s in sorted(now.items())
+        )
+
+    def diagnose(self) -> list[str]:
+        """Status, and registers of every vCPU twice, so that a spinning one is seen to spin."""
+        lines: list[str] = []
+        with contextlib.suppress(QmpClosed, QmpError):
+            status = self._qemu.qmp.command("query-status", DIAGNOSIS_TIMEOUT_S)
+            lines.append(f"guest is {status['status']}")
+            for _ in range(2):
+                text = self._qemu.qmp.monitor("info registers -a", DIAGNOSIS_TIMEOUT_S)
+                kept = [li.strip() for li in text.splitlines() if re.match(r"CPU#|R?IP", li)]
+                lines += [line[:120] for line in kept]
+        return lines
+
+
+class QemuLane(Lane):
+    """Guests of Debian kernels on this host."""
+
+    name = "qemu"
+
+    def __init__(self, scratch: Path) -> None:
+        self._scratch = scratch
+        self._machines: dict[SubjectSpec, Machine] = {}
+        self._accel = ""
+        self._count = 0
+
+    @property
+    def accel(self) -> str:
+        return self._accel
+
+    def _root(self, spec: SubjectSpec) -> initramfs.Root:
+        if spec.variant is Variant.SSH:
+            return initramfs.base_root(spec.kernel, build.agent(), initramfs.NET_MODULES)
+        return initramfs.base_root(spec.kernel, build.agent())
+
+    def machine(self, spec: SubjectSpec) -> Machine:
+        if spec not in self._machines:
+            self._accel = accel.chosen(Path(spec.kernel.image))[0]
+            self._machines[spec] = Machine(
+                kernel_image=Path(spec.kernel.image),
+                kernel_id=f"{spec.kernel.identity} {spec.kernel.build_id}",
+                initramfs=initramfs.write(self._root(spec)),
+                cpus=spec.cpus,
+                cmdline=" ".join([readyguest.CMDLINE, *spec.extra_cmdline]),
+                accel=self._accel,
+            )
+        return self._machines[spec]
+
+    def prepare(self, specs: Sequence[SubjectSpec]) -> None:
+        for spec in dict.fromkeys(specs):
+            readyguest.make_ready(self.machine(spec))
+
+    @contextlib.contextmanager
+    def subject(self, spec: SubjectSpec) -> Iterator[QemuSubject]:
+        machine = self.machine(spec)
+        if not readyguest.is_ready(machine):
+            readyguest.make_ready(machine)
+        self._count += 1
+        folder = self._scratch / f"guest{self._count}"
+        with readyguest.restored(machine, folder) as qemu:
+            subject = QemuSubject(qemu)
+            try:
+                qemu.link.hello(HELLO_TIMEOUT_S)
+            except NoAnswer as error:
+                raise HarnessError(f"the restored guest does not answer: {error}") from error
+            yield subject
