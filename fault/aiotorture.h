@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * aiotorture.h - phase marks: the one header a driver includes
+ * Phase marks: the one header a driver includes
  *
  * A request to an asynchronous driver has four racers.  A mark says "this
  * racer of the request with this cookie is now at this phase", and may be

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
 /*
- * at_decide.h - whether a rule fires: one pure function, for the kernel, the
+ * Whether a rule fires: one pure function, for the kernel, the
  * stressors' tests and the model alike
  *
  * A decision depends on (seed, rule, count) alone, where count is the number

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * at_selftest.c - a client without a device, to try decisions and contexts
+ * A client without a device, to try decisions and contexts
  *
  * Writing "RACER PHASE COOKIE TIMES [task|hardirq|softirq|all]" to
  * /sys/kernel/debug/at_selftest/mark runs that mark TIMES times; all runs it on

@@ -46,7 +46,7 @@ void check(bool holds, std::string_view claim) {
 }
 
 class Fd {
-  public:
+public:
     Fd(const std::string& path, int flags) : fd_(open(path.c_str(), flags | O_CLOEXEC)) {}
     Fd(const Fd&) = delete;
     Fd& operator=(const Fd&) = delete;
@@ -56,7 +56,7 @@ class Fd {
     }
     int get() const { return fd_; }
 
-  private:
+private:
     int fd_;
 };
 
@@ -77,7 +77,9 @@ std::string get(const std::string& path) {
     return text;
 }
 
-std::uint64_t number(const std::string& path) { return std::stoull(get(path)); }
+std::uint64_t number(const std::string& path) {
+    return std::stoull(get(path));
+}
 
 int load(const std::string& path) {
     Fd file(path, O_RDONLY);
@@ -86,7 +88,9 @@ int load(const std::string& path) {
     return syscall(SYS_finit_module, file.get(), "", 0) ? errno : 0;
 }
 
-int unload(const char* name) { return syscall(SYS_delete_module, name, O_NONBLOCK) ? errno : 0; }
+int unload(const char* name) {
+    return syscall(SYS_delete_module, name, O_NONBLOCK) ? errno : 0;
+}
 
 // Marks, and the numbers of those that were answered.
 std::vector<std::uint64_t> mark(const std::string& order) {
@@ -126,8 +130,12 @@ void prepare(const at_chance& chance, std::uint64_t seed, const char* phase = "i
     put(rule0 + "nth", to_string(chance.nth));
 }
 
-void arm() { put(injector + "enable", "1"); }
-void disarm() { put(injector + "enable", "0"); }
+void arm() {
+    put(injector + "enable", "1");
+}
+void disarm() {
+    put(injector + "enable", "0");
+}
 
 void decisions_are_foretold() {
     // ppm, interval, space, times, nth
@@ -160,6 +168,29 @@ void decisions_are_foretold() {
     }
 }
 
+// What at_decide.h must say whatever its code, so that both sides cannot err alike: the kernel's
+// meaning of interval, space and times, and the bits that tokens rely on.
+void decisions_mean_what_the_kernel_means() {
+    const std::vector<std::uint64_t> sevens = {7, 14, 21, 28};
+    prepare({AT_PPM, 7, 0, AT_NO_LIMIT, 0}, 1);
+    arm();
+    check(mark("device irq 0x1011 30") == sevens, "interval 7 fires at 7, 14, 21, 28");
+    const std::vector<std::uint64_t> after_space = {16, 23, 30};
+    prepare({AT_PPM, 7, 10, 3, 0}, 1);
+    arm();
+    check(mark("device irq 0x1011 300") == after_space,
+          "space 10 spares 9, then interval 7, times 3: 16, 23, 30");
+    prepare({0, 7, 10, AT_NO_LIMIT, 5}, 1);
+    arm();
+    check(mark("device irq 0x1011 300") == std::vector<std::uint64_t>{5}, "nth 5 fires at 5");
+    check(at_draw(0, 0, 1) == 0x1cd364143cce4aaeULL &&
+              at_draw(42, 15, 1000000) == 0xefcb497693d3862ULL,
+          "the generator is the one that stored tokens were drawn from");
+    const double rate =
+        static_cast<double>(foretell({50000, 1, 0, AT_NO_LIMIT, 0}, 3, 1000000).size()) / 1e6;
+    check(rate > 0.049 && rate < 0.051, "5 percent of a million is " + to_string(rate));
+}
+
 void seeds_tell_apart() {
     const at_chance chance = {100000, 1, 0, AT_NO_LIMIT, 0};
     prepare(chance, 42);
@@ -182,8 +213,8 @@ void seeds_tell_apart() {
     disarm();
     check(mark("device irq 0x1011 2000").empty() && number(rule0 + "tried") == 2000,
           "disarmed: nothing fires, counts stay");
-    check(get(injector + "counters") == "rule=0 phase=irq action=drop tried=2000 fired=" +
-                                            to_string(first.size()) + "\n",
+    check(get(injector + "counters") ==
+              "rule=0 phase=irq action=drop tried=2000 fired=" + to_string(first.size()) + "\n",
           "counters' line");
 }
 
@@ -222,7 +253,8 @@ void selectors_select() {
               number(rule0 + "tried") == 3,
           "a slot; what does not match is not counted");
     check(get(rule0 + "cookie") == "slot:17\n", "slot reads back");
-    check(put(rule0 + "cookie", "slot:4096") == EINVAL && put(rule0 + "cookie", "0x400000") == EINVAL,
+    check(put(rule0 + "cookie", "slot:4096") == EINVAL &&
+              put(rule0 + "cookie", "0x400000") == EINVAL,
           "slots and cookies out of range are refused");
 
     prepare(certain, 1);
@@ -242,8 +274,8 @@ void nonsense_is_refused() {
         for (int action = 1; action < AT_NR_ACTIONS; ++action) {
             put(rule0 + "phase", at_phase_name(static_cast<unsigned>(phase)));
             const int error = put(rule0 + "action", at_action_name(static_cast<unsigned>(action)));
-            const bool means = at_action_means(static_cast<at_phase>(phase),
-                                               static_cast<at_action>(action));
+            const bool means =
+                at_action_means(static_cast<at_phase>(phase), static_cast<at_action>(action));
             exact &= error == (means ? 0 : EINVAL);
         }
     check(exact, "an action that means nothing at its phase gives EINVAL, all others are taken");
@@ -264,7 +296,8 @@ void outcomes_are_told() {
     prepare(certain, 1, "queue", "fail");
     arm();
     mark("submitter queue 0x1011 1");
-    check(get(mark_file).find("action=fail err=-11 ") != std::string::npos, "fail at queue: EAGAIN");
+    check(get(mark_file).find("action=fail err=-11 ") != std::string::npos,
+          "fail at queue: EAGAIN");
     put(rule0 + "err", "5");
     arm();
     mark("submitter queue 0x1011 1");
@@ -316,8 +349,7 @@ void memory_tells() {
     check(map(4096, PROT_READ | PROT_WRITE, MAP_SHARED) == MAP_FAILED && errno == EPERM &&
               map(4096, PROT_READ | PROT_WRITE, MAP_PRIVATE) == MAP_FAILED && errno == EPERM,
           "writable mappings are refused");
-    auto* base = static_cast<char*>(
-        map(AT_HEADER_OFFSET + AT_HEADER_BYTES, PROT_READ, MAP_SHARED));
+    auto* base = static_cast<char*>(map(AT_HEADER_OFFSET + AT_HEADER_BYTES, PROT_READ, MAP_SHARED));
     check(base != MAP_FAILED, "slots and header map");
     at_header header;
     std::memcpy(&header, base + AT_HEADER_OFFSET, sizeof header);
@@ -329,7 +361,8 @@ void memory_tells() {
           "a mapping cannot be made writable");
     check(map(header.total_bytes + 4096, PROT_READ, MAP_SHARED) == MAP_FAILED && errno == EINVAL &&
               map(4096, PROT_READ, MAP_SHARED, static_cast<off_t>(header.total_bytes)) ==
-                  MAP_FAILED && errno == EINVAL,
+                  MAP_FAILED &&
+              errno == EINVAL,
           "nothing beyond the end maps");
     munmap(base, AT_HEADER_OFFSET + AT_HEADER_BYTES);
     base = static_cast<char*>(map(header.total_bytes, PROT_READ, MAP_SHARED));
@@ -354,8 +387,7 @@ void memory_tells() {
         std::memcpy(&head, ring, sizeof head);
         for (__u64 n = head.head; n && n + header.ring_entries > head.head; --n) {
             at_event event;
-            std::memcpy(&event,
-                        ring + sizeof head + ((n - 1) % header.ring_entries) * sizeof event,
+            std::memcpy(&event, ring + sizeof head + ((n - 1) % header.ring_entries) * sizeof event,
                         sizeof event);
             found += event.sequence == n && event.cookie == 0x3abc && event.cpu == cpu &&
                      event.pid == static_cast<__u32>(getpid()) && event.rule == AT_RULE_NONE;
@@ -393,6 +425,7 @@ int main(int argc, char** argv) {
     check(load(directory + "/fail_injector.ko") == 0, "fail_injector loads");
     check(load(directory + "/at_selftest.ko") == 0, "at_selftest loads");
     decisions_are_foretold();
+    decisions_mean_what_the_kernel_means();
     seeds_tell_apart();
     counts_are_exact_on_all_cpus();
     selectors_select();

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* compat.h - what differs between the kernels from 5.10 on, for fault/ */
+/* What differs between the kernels from 5.10 on, for fault/ */
 #ifndef AT_FAULT_COMPAT_H
 #define AT_FAULT_COMPAT_H
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * fail_injector.c - decides which mark of a driver fires, and keeps where each
+ * Decides which mark of a driver fires, and keeps where each
  * racer of each request is
  *
  * Drivers carry marks (aiotorture.h).  Sixteen rules under debugfs say what
@@ -20,12 +20,12 @@
 
 #include <linux/cpumask.h>
 #include <linux/debugfs.h>
-#include <linux/delay.h>
 #include <linux/io.h>
 #include <linux/log2.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
+#include <linux/processor.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/seq_file.h>
@@ -159,7 +159,8 @@ static void append_event(u64 now, enum at_racer racer, enum at_phase phase,
 	event = (struct at_event *)(ring + 1) +
 		((number - 1) & (header->ring_entries - 1));
 	WRITE_ONCE(event->sequence, 0);
-	smp_wmb();	/* readers: an entry is not whole while it changes */
+	/* Readers see that the entry is not whole before they see it change. */
+	smp_wmb();
 	event->time_ns = now;
 	event->cookie = cookie;
 	event->pid = in_task() ? current->pid : 0;
@@ -168,6 +169,7 @@ static void append_event(u64 now, enum at_racer racer, enum at_phase phase,
 	event->phase = phase;
 	event->action = action;
 	event->rule = rule;
+	/* Pairs with the load-acquire of readers: now it is whole. */
 	smp_store_release(&event->sequence, number);
 	preempt_enable_notrace();
 }
@@ -180,6 +182,7 @@ static void log_firing(u64 now, enum at_phase phase, u32 cookie,
 	struct at_firing *firing = &injector.log[(entry - 1) % AT_LOG_ENTRIES];
 
 	WRITE_ONCE(firing->sequence, 0);
+	/* Pairs with smp_rmb() in log_show(). */
 	smp_wmb();
 	firing->time_ns = now;
 	firing->count = count;
@@ -189,6 +192,7 @@ static void log_firing(u64 now, enum at_phase phase, u32 cookie,
 	firing->rule = number;
 	firing->phase = phase;
 	firing->action = rule->action;
+	/* Pairs with smp_load_acquire() in log_show(). */
 	smp_store_release(&firing->sequence, entry);
 
 	if (!rule->verbose)
@@ -269,12 +273,22 @@ static u64 firing_delay_ns(const struct at_armed_rule *rule, u64 random)
 	return 1 + at_reduce(random, bound);
 }
 
+/*
+ * By the clock and not by udelay(), whose calibration is wrong by a multiple in
+ * a guest that booted on a busy host.  Each turn takes more than 1 ns, which
+ * bounds the wait where the clock stands still (suspend).
+ */
 static void busy_wait(u64 delay_ns)
 {
-	u32 ns = min_t(u64, delay_ns, AT_DRIVER_DELAY_MAX_NS);
+	s64 bound = min_t(u64, delay_ns, AT_DRIVER_DELAY_MAX_NS);
+	u64 start = ktime_get_mono_fast_ns();
+	s64 turns;
 
-	udelay(ns / NSEC_PER_USEC);
-	ndelay(ns % NSEC_PER_USEC);
+	for (turns = 0; turns < bound; turns++) {
+		if ((s64)(ktime_get_mono_fast_ns() - start) >= bound)
+			break;
+		cpu_relax();
+	}
 }
 
 static bool injector_mark(struct at_client *client, enum at_racer racer,
@@ -885,10 +899,12 @@ static int log_show(struct seq_file *seq, void *unused)
 			&injector.log[(entry - 1) % AT_LOG_ENTRIES];
 		struct at_firing firing;
 
+		/* Pairs with smp_store_release() in log_firing(). */
 		if (smp_load_acquire(&from->sequence) != entry)
 			continue;
 		firing = *from;
-		smp_rmb();	/* the copy before the second look */
+		/* The copy before the second look; pairs with smp_wmb(). */
+		smp_rmb();
 		if (READ_ONCE(from->sequence) != entry)
 			continue;
 		seq_printf(seq,

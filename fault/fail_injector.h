@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
 /*
- * fail_injector.h - phases, racers, actions, and the phase slots that
+ * Phases, racers, actions, and the phase slots that
  * /dev/fail_injector maps; shared by modules and user space
  */
 #ifndef FAIL_INJECTOR_H
