@@ -1,0 +1,805 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * zcdma_engine_soft.c - a DMA engine made of a timer
+ *
+ * It behaves as zcdma_regs.h says and knows nothing else: this file comes
+ * before zcdma.h in the module's one translation unit, so that no request,
+ * page or lock of the driver's is even declared here.
+ *
+ * Each tick of a high resolution timer takes up to `burst` descriptors; the
+ * interrupt is a call at the end of the tick, outside the engine's lock.  The
+ * faults of the phases start and irq happen here.
+ */
+#include <linux/atomic.h>
+#include <linux/dma-direct.h>
+#include <linux/hrtimer.h>
+#include <linux/ktime.h>
+#include <linux/slab.h>
+#include <linux/smp.h>
+#include <linux/spinlock.h>
+#include <linux/vmalloc.h>
+
+#include "aiotorture.h"
+#include "compat.h"
+#include "zcdma_regs.h"
+
+#define SOFT_MAX_LATE		16	/* transfers that hang at a time; more run as usual */
+#define SOFT_LATE_BYTES		4096U	/* a hung transfer writes so much each tick */
+#define SOFT_MIN_TICK_NS	2000U	/* a shorter period starves the CPU under emulation */
+#define SOFT_MAX_TICK_NS	20000U
+#define SOFT_ACK_NS		3000U	/* from stop or reset to its acknowledgement */
+
+/* A transfer that hangs in the engine and writes on when asked to stop. */
+struct soft_late {
+	bool active;
+	bool asked;		/* a stop or an abort has come */
+	bool aborted;		/* post CANCELLED at the end */
+	u32 first;		/* its chain */
+	struct zcdma_desc desc;	/* as fetched */
+	u64 delay_ns;
+	ktime_t end_at;
+};
+
+/* A timer that can be started on a CPU from any other. */
+struct soft_remote {
+	struct zcdma_engine *engine;
+	struct hrtimer timer;
+	ktime_t at;
+	call_single_data_t call;
+};
+
+struct zcdma_engine {
+	struct zcdma_engine_config config;
+	u8 *mem;
+	spinlock_t lock;	/* nests inside the driver's; all below */
+
+	/* registers */
+	enum zcdma_state state;
+	bool stalled;
+	bool gone;
+	bool isolated;
+	u32 ring_lo, ring_hi, size, head, tail, irq_status;
+
+	struct zcdma_desc *ring;
+	u32 chain_first;	/* of the descriptor at head */
+	bool head_delayed;	/* its fault was drawn: do not draw again */
+	ktime_t not_before;	/* no descriptor is taken earlier */
+	ktime_t ack_at;		/* of the stop or reset under way */
+	u64 stop_delay_ns;	/* a stall makes the next stop take so long */
+	bool deferred;		/* a chain waits for a later one to go first */
+	u32 deferred_first;
+	struct soft_late late[SOFT_MAX_LATE];
+
+	unsigned int raise;	/* interrupts to raise at the end of the tick */
+	bool spurious;		/* one for nothing at the next tick's begin */
+
+	struct soft_remote tick;
+	bool armed;
+	struct soft_remote irq;		/* a delayed interrupt */
+	struct soft_remote steered;	/* one on another CPU */
+	atomic_t calls;			/* cross-CPU calls under way */
+};
+
+static struct zcdma_desc *soft_desc(struct zcdma_engine *e, u32 index)
+{
+	return &e->ring[index & (e->size - 1)];
+}
+
+static void *soft_bus_to_virt(struct zcdma_engine *e, u64 bus_addr)
+{
+	return phys_to_virt(dma_to_phys(e->config.dma_dev, bus_addr));
+}
+
+/* ------------------------------------------------------------ timers */
+
+static void soft_start_here(void *arg)
+{
+	struct soft_remote *remote = arg;
+
+	hrtimer_start(&remote->timer, READ_ONCE(remote->at), ZC_ENGINE_MODE_PINNED);
+	atomic_dec(&remote->engine->calls);
+}
+
+/*
+ * smp_call_function_single_async() answers -EBUSY while an earlier call has
+ * not begun; that one will then read our `at`.
+ */
+static void soft_start(struct soft_remote *remote, ktime_t at, int cpu)
+{
+	WRITE_ONCE(remote->at, at);
+	if (cpu < 0) {
+		hrtimer_start(&remote->timer, at, ZC_ENGINE_MODE);
+	} else if (cpu == raw_smp_processor_id() || !cpu_online(cpu)) {
+		hrtimer_start(&remote->timer, at, ZC_ENGINE_MODE_PINNED);
+	} else {
+		atomic_inc(&remote->engine->calls);
+		if (smp_call_function_single_async(cpu, &remote->call))
+			atomic_dec(&remote->engine->calls);
+	}
+}
+
+static void soft_arm(struct zcdma_engine *e, ktime_t at)
+{
+	if (e->isolated || (e->armed && ktime_compare(e->tick.at, at) <= 0))
+		return;
+	e->armed = true;
+	soft_start(&e->tick, at, e->config.cpu);
+}
+
+static void soft_arm_in(struct zcdma_engine *e, u64 ns)
+{
+	soft_arm(e, ktime_add_ns(ktime_get(), ns));
+}
+
+/* ------------------------------------------------------------ states */
+
+static void soft_forget_work(struct zcdma_engine *e)
+{
+	memset(e->late, 0, sizeof(e->late));
+	e->stalled = false;
+	e->head_delayed = false;
+	e->deferred = false;
+	e->not_before = 0;
+	e->stop_delay_ns = 0;
+}
+
+static void soft_power_on(struct zcdma_engine *e)
+{
+	soft_forget_work(e);
+	e->state = ZCDMA_POWERON;
+	e->ring = NULL;
+	e->ring_lo = 0;
+	e->ring_hi = 0;
+	e->size = 0;
+	e->head = 0;
+	e->tail = 0;
+	e->irq_status = 0;
+}
+
+/* The bus tells of a removal by one last interrupt. */
+static void soft_go_away(struct zcdma_engine *e)
+{
+	soft_power_on(e);
+	e->gone = true;
+	e->raise = 1;
+}
+
+/* ------------------------------------------------------- interrupts */
+
+static void soft_request_irq(struct zcdma_engine *e, u32 tag)
+{
+	struct at_outcome out;
+
+	if (!at_mark(AT_DEVICE, AT_IRQ, tag, &out)) {
+		e->raise = max(e->raise, 1U);
+		return;
+	}
+	switch (out.action) {
+	case AT_DROP:
+		break;
+	case AT_DELAY:
+		soft_start(&e->irq, ktime_add_ns(ktime_get(), out.delay_ns), -1);
+		break;
+	case AT_DUP:
+		e->raise = 2;
+		break;
+	case AT_STEER:
+		soft_start(&e->steered, ktime_get(), out.cpu);
+		break;
+	case AT_SPURIOUS:
+		e->spurious = true;
+		e->raise = max(e->raise, 1U);
+		break;
+	case AT_RESET:
+		soft_power_on(e);
+		break;
+	case AT_REMOVE:
+		soft_go_away(e);
+		break;
+	default:
+		e->raise = max(e->raise, 1U);
+	}
+}
+
+static enum hrtimer_restart soft_irq_timer(struct hrtimer *timer)
+{
+	struct soft_remote *remote = container_of(timer, struct soft_remote, timer);
+	struct zcdma_engine *e = remote->engine;
+
+	e->config.interrupt(e->config.arg);
+	return HRTIMER_NORESTART;
+}
+
+/* ------------------------------------------------------- descriptors */
+
+static void soft_write_status(struct zcdma_engine *e, struct zcdma_desc *d,
+			      enum zcdma_desc_status status, u32 residue)
+{
+	d->residue = cpu_to_le32(residue);
+	d->echo = d->seq;
+	dma_wmb();
+	WRITE_ONCE(d->status, cpu_to_le32(status));
+	e->irq_status |= ZCDMA_IRQ_DONE;
+}
+
+static void soft_post(struct zcdma_engine *e, struct zcdma_desc *d,
+		      enum zcdma_desc_status status, u32 residue)
+{
+	bool irq = le32_to_cpu(d->flags) & ZCDMA_DESC_IRQ;
+	u32 tag = le32_to_cpu(d->tag);
+
+	soft_write_status(e, d, status, residue);
+	if (irq)
+		soft_request_irq(e, tag);
+}
+
+/* Moves the first @len bytes; false if they lie outside the device's memory. */
+static bool soft_move(struct zcdma_engine *e, const struct zcdma_desc *d, u32 len)
+{
+	u64 dev_addr = le64_to_cpu(d->dev_addr);
+	u32 flags = le32_to_cpu(d->flags);
+	void *memory;
+
+	if (flags & ZCDMA_DESC_NOP)
+		return true;
+	if (dev_addr > e->config.mem_bytes || len > e->config.mem_bytes - dev_addr)
+		return false;
+	memory = soft_bus_to_virt(e, le64_to_cpu(d->bus_addr));
+	if (flags & ZCDMA_DESC_TO_DEVICE)
+		memcpy(e->mem + dev_addr, memory, len);
+	else
+		memcpy(memory, e->mem + dev_addr, len);
+	return true;
+}
+
+static bool soft_is_end(const struct zcdma_desc *d)
+{
+	return le32_to_cpu(d->flags) & ZCDMA_DESC_END;
+}
+
+/* Posts @status for the rest of the chain at HEAD, with nothing moved. */
+static void soft_end_chain(struct zcdma_engine *e, enum zcdma_desc_status status)
+{
+	struct zcdma_desc *d;
+	bool end;
+
+	do {
+		d = soft_desc(e, e->head++);
+		end = soft_is_end(d);
+		if (!d->status)
+			soft_post(e, d, status, le32_to_cpu(d->len));
+	} while (!end && e->state == ZCDMA_RUNNING && e->head != e->tail);
+}
+
+static void soft_skip_chain(struct zcdma_engine *e)
+{
+	while (!soft_is_end(soft_desc(e, e->head)) && e->head + 1 != e->tail)
+		e->head++;
+	e->head++;
+}
+
+/* The transfer at HEAD hangs; the rest of its chain never gets a status. */
+static bool soft_hang(struct zcdma_engine *e, u64 delay_ns)
+{
+	unsigned int i;
+
+	for (i = 0; i < SOFT_MAX_LATE; i++) {
+		if (e->late[i].active)
+			continue;
+		e->late[i] = (struct soft_late) {
+			.active = true,
+			.first = e->chain_first,
+			.desc = *soft_desc(e, e->head),
+			.delay_ns = delay_ns,
+		};
+		soft_skip_chain(e);
+		return true;
+	}
+	return false;
+}
+
+/* Lets the chain behind the one at HEAD go first, if there is one. */
+static bool soft_defer(struct zcdma_engine *e)
+{
+	u32 first = e->head;
+
+	if (e->deferred || !(le32_to_cpu(soft_desc(e, first)->flags) & ZCDMA_DESC_START))
+		return false;
+	soft_skip_chain(e);
+	if (e->head == e->tail) {
+		e->head = first;
+		return false;
+	}
+	e->deferred = true;
+	e->deferred_first = first;
+	return true;
+}
+
+static void soft_run_deferred(struct zcdma_engine *e)
+{
+	u32 index = e->deferred_first;
+	struct zcdma_desc *d;
+	bool end, ok;
+
+	e->deferred = false;
+	do {
+		d = soft_desc(e, index++);
+		end = soft_is_end(d);
+		ok = soft_move(e, d, le32_to_cpu(d->len));
+		soft_post(e, d, ok ? ZCDMA_DESC_DONE : ZCDMA_DESC_ERR, 0);
+	} while (!end && e->state == ZCDMA_RUNNING);
+}
+
+static bool soft_is_flagged(struct zcdma_engine *e, const struct zcdma_desc *d)
+{
+	u64 cancel_addr = le64_to_cpu(d->cancel_addr);
+
+	return cancel_addr &&
+	       READ_ONCE(*(__le32 *)soft_bus_to_virt(e, cancel_addr));
+}
+
+static void soft_execute(struct zcdma_engine *e, struct zcdma_desc *d,
+			 u32 short_by, bool twice)
+{
+	u32 len = le32_to_cpu(d->len);
+	bool end = soft_is_end(d);
+
+	e->head_delayed = false;
+	if (!soft_move(e, d, len - short_by) ||
+	    (twice && !soft_move(e, d, len - short_by))) {
+		soft_end_chain(e, ZCDMA_DESC_ERR);
+		return;
+	}
+	e->head++;
+	soft_post(e, d, ZCDMA_DESC_DONE, short_by);
+	if (short_by && !end && e->state == ZCDMA_RUNNING)
+		soft_end_chain(e, ZCDMA_DESC_DONE);
+	if (end && e->deferred && e->state == ZCDMA_RUNNING)
+		soft_run_deferred(e);
+}
+
+/* Takes the descriptor at HEAD.  False: nothing more can be done now. */
+static bool soft_step(struct zcdma_engine *e)
+{
+	struct at_outcome out = { .action = AT_NONE };
+	struct zcdma_desc *d;
+	u32 len;
+
+	if (e->head == e->tail) {
+		if (!e->deferred)
+			return false;
+		soft_run_deferred(e);
+		return true;
+	}
+	d = soft_desc(e, e->head);
+	len = le32_to_cpu(d->len);
+	if (le32_to_cpu(d->flags) & ZCDMA_DESC_START)
+		e->chain_first = e->head;
+	if (d->status) {	/* aborted before it was taken */
+		e->head++;
+		return true;
+	}
+	if (soft_is_flagged(e, d)) {
+		e->head_delayed = false;
+		soft_end_chain(e, ZCDMA_DESC_CANCELLED);
+		return true;
+	}
+	if (!e->head_delayed && !at_mark(AT_DEVICE, AT_START, le32_to_cpu(d->tag), &out))
+		out.action = AT_NONE;
+
+	switch (out.action) {
+	case AT_DELAY:
+		e->head_delayed = true;
+		e->not_before = ktime_add_ns(ktime_get(), out.delay_ns);
+		return false;
+	case AT_DROP:
+		e->head++;
+		return true;
+	case AT_STALL:
+		e->stalled = true;
+		e->stop_delay_ns = out.delay_ns;
+		return false;
+	case AT_LATE:
+		if (!soft_hang(e, out.delay_ns))
+			soft_execute(e, d, 0, false);
+		return true;
+	case AT_REORDER:
+		if (!soft_defer(e))
+			soft_execute(e, d, 0, false);
+		return true;
+	case AT_CORRUPT:
+		soft_end_chain(e, ZCDMA_DESC_ERR);
+		return true;
+	case AT_SHORT:
+		/* from one byte less to one byte left: 0 would read as an end */
+		soft_execute(e, d, len > 1 ? 1 + (u32)out.random % (len - 1) : 0, false);
+		return true;
+	case AT_RESET:
+		soft_power_on(e);
+		return false;
+	case AT_REMOVE:
+		soft_go_away(e);
+		return false;
+	default:
+		soft_execute(e, d, 0, out.action == AT_DUP);
+		return true;
+	}
+}
+
+/* ------------------------------------------------------ stop and abort */
+
+/* Takes the chain out, executed in part or not at all. */
+static void soft_cancel_chain(struct zcdma_engine *e, u32 first)
+{
+	u32 index = first, tag = le32_to_cpu(soft_desc(e, first)->tag);
+	struct zcdma_desc *d;
+	bool end;
+
+	if (e->deferred && e->deferred_first == first)
+		e->deferred = false;
+	do {
+		d = soft_desc(e, index);
+		end = soft_is_end(d);
+		if (!d->status)
+			soft_write_status(e, d, ZCDMA_DESC_CANCELLED, le32_to_cpu(d->len));
+		if (index == e->head) {
+			e->head_delayed = false;
+			e->not_before = 0;
+		}
+		index++;
+	} while (!end && index - first < e->size);
+
+	/* see the promise on HEAD in zcdma_regs.h */
+	while (e->head != e->tail && soft_desc(e, e->head)->status)
+		e->head++;
+	soft_request_irq(e, tag);
+}
+
+static void soft_abort(struct zcdma_engine *e, u32 first)
+{
+	unsigned int i;
+
+	if (e->state != ZCDMA_RUNNING)
+		return;
+	for (i = 0; i < SOFT_MAX_LATE; i++) {
+		struct soft_late *late = &e->late[i];
+
+		if (!late->active || late->first != first)
+			continue;
+		if (!late->asked)
+			late->end_at = ktime_add_ns(ktime_get(), late->delay_ns);
+		late->asked = true;
+		late->aborted = true;
+		soft_arm_in(e, SOFT_MIN_TICK_NS);
+		return;
+	}
+	soft_cancel_chain(e, first);
+	soft_arm_in(e, SOFT_MIN_TICK_NS);
+}
+
+/* Hung transfers write on; those whose time is over end.  True: some are left. */
+static bool soft_write_late(struct zcdma_engine *e, ktime_t now)
+{
+	bool left = false;
+	unsigned int i;
+
+	for (i = 0; i < SOFT_MAX_LATE; i++) {
+		struct soft_late *late = &e->late[i];
+
+		if (!late->active || !late->asked)
+			continue;
+		soft_move(e, &late->desc,
+			  min(le32_to_cpu(late->desc.len), SOFT_LATE_BYTES));
+		if (ktime_compare(now, late->end_at) < 0) {
+			left = true;
+			continue;
+		}
+		late->active = false;
+		if (late->aborted && e->state == ZCDMA_RUNNING)
+			soft_cancel_chain(e, late->first);
+	}
+	return left;
+}
+
+static void soft_stop(struct zcdma_engine *e)
+{
+	ktime_t now = ktime_get();
+	unsigned int i;
+
+	if (e->state != ZCDMA_RUNNING)
+		return;
+	e->state = ZCDMA_STOPPING;
+	e->ack_at = ktime_add_ns(now, SOFT_ACK_NS + e->stop_delay_ns);
+	for (i = 0; i < SOFT_MAX_LATE; i++) {
+		struct soft_late *late = &e->late[i];
+
+		if (late->active && !late->asked)
+			late->end_at = ktime_add_ns(now, late->delay_ns);
+		late->asked = late->active;
+	}
+	soft_arm_in(e, SOFT_ACK_NS);
+}
+
+static void soft_acknowledge(struct zcdma_engine *e, ktime_t now, bool writing)
+{
+	if (ktime_compare(now, e->ack_at) < 0)
+		return;
+	if (e->state == ZCDMA_RESETTING) {
+		soft_power_on(e);
+	} else if (e->state == ZCDMA_STOPPING && !writing) {
+		soft_forget_work(e);
+		e->state = ZCDMA_STOPPED;
+		e->irq_status |= ZCDMA_IRQ_STOPPED;
+		e->raise = max(e->raise, 1U);
+	}
+}
+
+static void soft_run(struct zcdma_engine *e)
+{
+	u64 base = ((u64)e->ring_hi << 32) | e->ring_lo;
+
+	if ((e->state != ZCDMA_STOPPED && e->state != ZCDMA_POWERON) || !base || !e->size)
+		return;
+	e->ring = soft_bus_to_virt(e, base);
+	e->head = 0;
+	e->tail = 0;
+	e->state = ZCDMA_RUNNING;
+}
+
+/* ------------------------------------------------------------ the tick */
+
+static void soft_arm_next(struct zcdma_engine *e)
+{
+	ktime_t next = ktime_add_ns(ktime_get(), clamp_t(u32, e->config.latency_ns,
+							  SOFT_MIN_TICK_NS, SOFT_MAX_TICK_NS));
+	bool work = e->raise || e->spurious;
+	unsigned int i;
+
+	if (e->gone && !e->raise)
+		return;
+	for (i = 0; i < SOFT_MAX_LATE; i++)
+		work |= e->late[i].active && e->late[i].asked;
+	work |= e->state == ZCDMA_STOPPING || e->state == ZCDMA_RESETTING;
+	if (work)
+		soft_arm(e, next);
+	else if (e->state == ZCDMA_RUNNING && !e->stalled &&
+		 (e->head != e->tail || e->deferred))
+		soft_arm(e, ktime_compare(e->not_before, next) > 0 ? e->not_before : next);
+}
+
+static enum hrtimer_restart soft_tick(struct hrtimer *timer)
+{
+	struct zcdma_engine *e = container_of(timer, struct zcdma_engine, tick.timer);
+	unsigned int i, raise;
+	unsigned long flags;
+	bool spurious;
+	ktime_t now;
+
+	spin_lock_irqsave(&e->lock, flags);
+	e->armed = false;
+	spurious = e->spurious && !e->gone;
+	e->spurious = false;
+	if (spurious) {		/* says DONE, and nothing is */
+		e->irq_status |= ZCDMA_IRQ_DONE;
+		spin_unlock_irqrestore(&e->lock, flags);
+		e->config.interrupt(e->config.arg);
+		spin_lock_irqsave(&e->lock, flags);
+	}
+	now = ktime_get();
+	if (!e->gone && !e->isolated) {
+		soft_acknowledge(e, now, soft_write_late(e, now));
+		for (i = 0; i < e->config.burst; i++)
+			if (e->state != ZCDMA_RUNNING || e->stalled ||
+			    ktime_compare(now, e->not_before) < 0 || !soft_step(e))
+				break;
+	}
+	raise = e->raise;
+	e->raise = 0;
+	spin_unlock_irqrestore(&e->lock, flags);
+
+	for (i = 0; i < raise; i++) {
+		if (i) {	/* the duplicate looks like the first */
+			spin_lock_irqsave(&e->lock, flags);
+			e->irq_status |= e->gone ? 0 : ZCDMA_IRQ_DONE;
+			spin_unlock_irqrestore(&e->lock, flags);
+		}
+		e->config.interrupt(e->config.arg);
+	}
+
+	/*
+	 * The next tick counts from here, not from the last: hrtimer_interrupt()
+	 * takes a timer that expires while it runs for a hang.
+	 */
+	spin_lock_irqsave(&e->lock, flags);
+	soft_arm_next(e);
+	spin_unlock_irqrestore(&e->lock, flags);
+	return HRTIMER_NORESTART;
+}
+
+/* ------------------------------------------------------------ registers */
+
+static u32 soft_read_locked(struct zcdma_engine *e, enum zcdma_reg reg)
+{
+	if (e->gone)
+		return ZCDMA_GONE;
+	switch (reg) {
+	case ZCDMA_STATUS:
+		return e->state | (e->stalled ? ZCDMA_STATUS_STALLED : 0);
+	case ZCDMA_RING_LO:
+		return e->ring_lo;
+	case ZCDMA_RING_HI:
+		return e->ring_hi;
+	case ZCDMA_RING_SIZE:
+		return e->size;
+	case ZCDMA_HEAD:
+		return e->head;
+	case ZCDMA_TAIL:
+		return e->tail;
+	case ZCDMA_IRQ_STATUS:
+		return e->irq_status;
+	case ZCDMA_MEM_BYTES:
+		return e->config.mem_bytes;
+	default:
+		return 0;
+	}
+}
+
+static u32 soft_read(struct zcdma_engine *e, enum zcdma_reg reg)
+{
+	unsigned long flags;
+	u32 value;
+
+	spin_lock_irqsave(&e->lock, flags);
+	value = soft_read_locked(e, reg);
+	spin_unlock_irqrestore(&e->lock, flags);
+	return value;
+}
+
+static void soft_doorbell(struct zcdma_engine *e, u32 tail)
+{
+	ktime_t now;
+
+	if (e->state != ZCDMA_RUNNING)
+		return;
+	if (e->head == e->tail && !e->head_delayed) {
+		now = ktime_get();
+		e->not_before = ktime_add_ns(now, e->config.latency_ns);
+	}
+	e->tail = tail;
+	if (!e->stalled)
+		soft_arm(e, e->not_before);
+}
+
+static void soft_control(struct zcdma_engine *e, enum zcdma_ctrl ctrl)
+{
+	switch (ctrl) {
+	case ZCDMA_CTRL_RUN:
+		soft_run(e);
+		break;
+	case ZCDMA_CTRL_STOP:
+		soft_stop(e);
+		break;
+	case ZCDMA_CTRL_RESET:
+		e->state = ZCDMA_RESETTING;
+		e->ack_at = ktime_add_ns(ktime_get(), SOFT_ACK_NS);
+		soft_arm(e, e->ack_at);
+		break;
+	}
+}
+
+static void soft_write_locked(struct zcdma_engine *e, enum zcdma_reg reg, u32 value)
+{
+	bool halted = e->state == ZCDMA_STOPPED || e->state == ZCDMA_POWERON;
+
+	switch (reg) {
+	case ZCDMA_CTRL:
+		soft_control(e, value);
+		break;
+	case ZCDMA_RING_LO:
+		e->ring_lo = halted ? value : e->ring_lo;
+		break;
+	case ZCDMA_RING_HI:
+		e->ring_hi = halted ? value : e->ring_hi;
+		break;
+	case ZCDMA_RING_SIZE:
+		e->size = halted ? value : e->size;
+		break;
+	case ZCDMA_TAIL:
+		soft_doorbell(e, value);
+		break;
+	case ZCDMA_ABORT:
+		soft_abort(e, value);
+		break;
+	case ZCDMA_IRQ_STATUS:
+		e->irq_status &= ~value;
+		break;
+	default:
+		break;
+	}
+}
+
+static void soft_write(struct zcdma_engine *e, enum zcdma_reg reg, u32 value)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&e->lock, flags);
+	if (!e->gone && !e->isolated)
+		soft_write_locked(e, reg, value);
+	spin_unlock_irqrestore(&e->lock, flags);
+}
+
+/* ------------------------------------------------------------ the card */
+
+static void soft_unplug(struct zcdma_engine *e)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&e->lock, flags);
+	if (!e->gone) {
+		soft_go_away(e);
+		soft_arm_in(e, SOFT_MIN_TICK_NS);
+	}
+	spin_unlock_irqrestore(&e->lock, flags);
+}
+
+/* All accesses to memory happen under the lock, and none without !isolated. */
+static void soft_isolate(struct zcdma_engine *e)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&e->lock, flags);
+	e->isolated = true;
+	soft_power_on(e);
+	spin_unlock_irqrestore(&e->lock, flags);
+}
+
+static void soft_remote_init(struct soft_remote *remote, struct zcdma_engine *e,
+			     enum hrtimer_restart (*function)(struct hrtimer *))
+{
+	remote->engine = e;
+	remote->call.func = soft_start_here;
+	remote->call.info = remote;
+	zc_hrtimer_setup(&remote->timer, function, ZC_ENGINE_MODE);
+}
+
+static void soft_destroy(struct zcdma_engine *e)
+{
+	soft_isolate(e);
+	/* a call under way on another CPU starts a timer */
+	while (atomic_read(&e->calls))
+		cpu_relax();
+	hrtimer_cancel(&e->tick.timer);
+	hrtimer_cancel(&e->irq.timer);
+	hrtimer_cancel(&e->steered.timer);
+	vfree(e->mem);
+	kfree(e);
+}
+
+static struct zcdma_engine *soft_create(const struct zcdma_engine_config *config)
+{
+	struct zcdma_engine *e = kzalloc(sizeof(*e), GFP_KERNEL);
+
+	if (!e)
+		return NULL;
+	e->config = *config;
+	e->mem = vzalloc(config->mem_bytes);
+	if (!e->mem) {
+		kfree(e);
+		return NULL;
+	}
+	spin_lock_init(&e->lock);
+	soft_remote_init(&e->tick, e, soft_tick);
+	soft_remote_init(&e->irq, e, soft_irq_timer);
+	soft_remote_init(&e->steered, e, soft_irq_timer);
+	return e;
+}
+
+const struct zcdma_engine_ops zcdma_engine_soft = {
+	.name = "soft",
+	.create = soft_create,
+	.destroy = soft_destroy,
+	.read = soft_read,
+	.write = soft_write,
+	.isolate = soft_isolate,
+	.unplug = soft_unplug,
+};
