@@ -49,7 +49,7 @@ struct at_outcome {
 	enum at_action action;	/* never AT_NONE when at_mark() returned true */
 	int err;		/* AT_FAIL: negative errno to answer with */
 	int cpu;		/* AT_STEER: CPU to interrupt, online when it was drawn */
-	u64 delay_ns;		/* AT_DELAY: above 0; any other: the rule's, 0 when not given */
+	u64 delay_ns;		/* AT_DELAY, AT_LATE: above 0; else the rule's, or 0 */
 	u64 random;		/* 64 bits of this decision, for what else must be drawn */
 };
 

@@ -64,7 +64,7 @@ struct at_rule {
 	u64 nth;
 	u32 cookie;		/* 0: any */
 	int slot;		/* AT_ANY_SLOT, or instead of cookie */
-	u64 delay_ns;		/* 0: drawn (delay), the engine's choice (else) */
+	u64 delay_ns;		/* 0: drawn (delay, late), the engine's choice (else) */
 	int cpu;
 	int err;		/* 0: at_default_errno() */
 };
@@ -268,7 +268,8 @@ static u64 firing_delay_ns(const struct at_armed_rule *rule, u64 random)
 {
 	u32 bound = rule->spins ? AT_DRIVER_DELAY_MAX_NS : AT_DEVICE_DELAY_DRAWN_NS;
 
-	if (rule->delay_ns || rule->action != AT_DELAY)
+	if (rule->delay_ns ||
+	    (rule->action != AT_DELAY && rule->action != AT_LATE))
 		return rule->delay_ns;
 	return 1 + at_reduce(random, bound);
 }
