@@ -195,7 +195,8 @@ std::vector<std::string> print_columns(const Exec &exec) {
             std::string(slash == file.npos ? file : file.substr(slash + 1)) + ":" +
             std::to_string(line.where.line());
         if (line.fiber >= max_fibers || line.text.starts_with("**")) {
-            rows.push_back(row + line.text + "  (" + source + ")");
+            const bool placed = !source.starts_with("exec.cpp:");
+            rows.push_back(row + line.text + (placed ? "  (" + source + ")" : ""));
             continue;
         }
         const Fiber &fiber = exec.fiber(line.fiber);

@@ -1,7 +1,11 @@
 // Depth-first search over all schedules, with dynamic partial-order reduction.
 //
-// Without a preemption bound: Flanagan and Godefroid (POPL 2005) with sleep sets. A race of a step
-// with the latest dependent step that is not ordered before it adds a backtrack point there.
+// Without a preemption bound: source sets with sleep sets (Abdulla, Aronis, Jonsson, Sagonas, POPL
+// 2014). A step that races with step i makes one of the initials of "what does not follow from i,
+// then the racing step" run at i. Adding merely the racing fiber, as Flanagan and Godefroid (POPL
+// 2005) do, loses schedules together with sleep sets. That theory knows no operation that
+// disables another but locks; here a timer can be deleted, so a race with a step at which the
+// operation was pending and disabled is passed over, and those before it are looked at.
 //
 // With a bound: Coons, Musuvathi, McKinley, "Bounded Partial-Order Reduction" (OOPSLA 2013).
 //   - Each backtrack point gets a conservative twin at the start of the block of steps that the
@@ -43,8 +47,12 @@ class Exhaustive final : public Strategy {
         preemptions_ = 0;
         cells_.assign(cells_.size(), CellBooks{});
         last_step_.fill(none);
+        birth_.fill(0);
+        taken_ = 0;
         return true;
     }
+
+    void born(FiberId id) override { birth_[id] = static_cast<std::uint32_t>(depth_); }
 
     FiberId pick(Mask enabled, FiberId previous) override {
         const auto depth = static_cast<std::uint32_t>(depth_++);
@@ -155,10 +163,16 @@ class Exhaustive final : public Strategy {
     void account(const Fiber &fiber, std::uint32_t depth) {
         Node &node = path_[depth];
         node.epoch = static_cast<Epoch>(fiber.epoch + 1); // Exec ticks when the step begins
+        taken_ = depth + 1;
         node.access = fiber.pending.cell ? fiber.pending.access : Access::none;
         last_step_[fiber.id] = depth;
-        if (node.access == Access::none)
+        if (clock_.size() <= depth)
+            clock_.resize(depth + 64);
+        if (node.access == Access::none) {
+            clock_[depth] = fiber.clocks.dep;
+            clock_[depth].set(fiber.id, node.epoch);
             return;
+        }
         CellBooks &cell = books(*fiber.pending.cell);
         node.earlier = cell.last;
         cell.last = depth;
@@ -169,12 +183,17 @@ class Exhaustive final : public Strategy {
         Clock &to = node.access == Access::write ? cell.writes : cell.reads;
         to.join(clock, exec_->lanes());
         to.set(fiber.id, node.epoch);
+        clock_[depth] = clock;
+        clock_[depth].set(fiber.id, node.epoch);
     }
 
     void find_races(const Fiber &fiber) {
         if (!fiber.pending.cell || fiber.pending.access == Access::none)
             return;
-        const Clock &seen = fiber.clocks.dep;
+        if (sleeps_) {
+            find_reversible(fiber);
+            return;
+        }
         const std::uint32_t since = last_step_[fiber.id];
         Mask met = 0;
         for (std::uint32_t i = books(*fiber.pending.cell).last; i != none; i = path_[i].earlier) {
@@ -182,12 +201,6 @@ class Exhaustive final : public Strategy {
             if (node.chosen == fiber.id ||
                 (node.access == Access::read && fiber.pending.access == Access::read))
                 continue;
-            if (bound_ == unbounded) {
-                if (seen[node.chosen] >= node.epoch)
-                    continue;
-                add_race(i, fiber);
-                return;
-            }
             const bool old = since != none && i < since;
             if (old && (met & bit(node.chosen)))
                 continue;
@@ -197,22 +210,60 @@ class Exhaustive final : public Strategy {
         }
     }
 
-    // Runs, at step i, a fiber that leads to `fiber`'s racing operation.
-    void add_race(std::uint32_t i, const Fiber &fiber) {
-        Node &node = path_[i];
-        Mask leads = node.enabled & bit(fiber.id);
-        if (!leads) {
-            for (std::size_t k = i + 1; k < depth_ && k < path_.size(); ++k) {
-                const Node &later = path_[k];
-                if (!later.values && later.chosen != no_fiber &&
-                    fiber.clocks.dep[later.chosen] >= later.epoch && (node.enabled & bit(later.chosen)))
-                    leads |= bit(later.chosen);
-            }
+    // Each race of the pending operation with a step that no third step stands between.
+    void find_reversible(const Fiber &fiber) {
+        Clock seen = fiber.clocks.dep;
+        for (std::uint32_t i = books(*fiber.pending.cell).last; i != none; i = path_[i].earlier) {
+            const Node &node = path_[i];
+            if (node.chosen == fiber.id || seen[node.chosen] >= node.epoch ||
+                (node.access == Access::read && fiber.pending.access == Access::read))
+                continue;
+            const std::uint32_t last = last_step_[fiber.id];
+            const bool was_pending = i >= birth_[fiber.id] && (last == none || last < i);
+            if (was_pending && !(node.enabled & bit(fiber.id)))
+                continue;
+            const Mask initials = initials_after(i, fiber);
+            if (!(path_[i].backtrack & initials))
+                path_[i].backtrack |= initials & (0 - initials);
+            seen.join(clock_[i], exec_->lanes());
         }
-        if (!leads)
-            node.backtrack |= node.enabled;
-        else if (!(node.backtrack & leads))
-            node.backtrack |= leads & (0 - leads);
+    }
+
+    // v: the steps after i that do not follow from i, then the pending operation. Its initials:
+    // the fibers whose first step in v follows from no other step of v.
+    Mask initials_after(std::uint32_t i, const Fiber &fiber) const {
+        const Node &first = path_[i];
+        Mask met = 0, initials = 0;
+        const auto follows_none = [&](const Clock &clock, std::size_t end) {
+            for (std::size_t m = i + 1; m < end; ++m)
+                if (in_v(m, first) && clock[path_[m].chosen] >= path_[m].epoch)
+                    return false;
+            return true;
+        };
+        const std::size_t end = taken_;
+        for (std::size_t k = i + 1; k < end; ++k) {
+            if (!in_v(k, first) || (met & bit(path_[k].chosen)))
+                continue;
+            met |= bit(path_[k].chosen);
+            if (follows_none(clock_[k], k))
+                initials |= bit(path_[k].chosen);
+        }
+        if (!(met & bit(fiber.id))) {
+            Clock clock = fiber.clocks.dep;
+            const CellBooks &cell = cells_[fiber.pending.cell->id];
+            clock.join(cell.writes, exec_->lanes());
+            if (fiber.pending.access == Access::write)
+                clock.join(cell.reads, exec_->lanes());
+            if (follows_none(clock, end))
+                initials |= bit(fiber.id);
+        }
+        // Only enabled fibers can be run; none of them is a sign of an edge that is not in the
+        // clocks, and then all are tried.
+        initials &= first.enabled;
+        return initials ? initials : first.enabled & ~bit(first.chosen);
+    }
+    bool in_v(std::size_t k, const Node &first) const {
+        return !path_[k].values && clock_[k][first.chosen] < first.epoch;
     }
 
     void add_bounded(std::uint32_t i, FiberId fiber) {
@@ -274,6 +325,9 @@ class Exhaustive final : public Strategy {
     std::vector<Node> path_;
     std::vector<CellBooks> cells_;
     std::array<std::uint32_t, max_fibers + 1> last_step_{};
+    std::array<std::uint32_t, max_fibers + 1> birth_{};
+    std::vector<Clock> clock_;   // dependence clock of each step of the current schedule
+    std::size_t taken_ = 0;      // steps accounted for in it
     std::uint64_t sleep_cuts_ = 0;
     std::uint64_t bound_cuts_ = 0;
 };
