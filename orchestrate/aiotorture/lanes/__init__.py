@@ -1,0 +1,16 @@
+"""Where cells run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aiotorture.errors import ConfigurationError
+from aiotorture.lanes.base import Lane
+
+
+def lane_named(name: str, scratch: Path) -> Lane:
+    if name == "qemu":
+        from aiotorture.lanes.qemu import QemuLane
+
+        return QemuLane(scratch)
+    raise ConfigurationError(f"unknown lane {name!r}; there is: qemu")

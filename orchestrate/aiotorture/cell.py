@@ -1,0 +1,349 @@
+"""One cell from start to verdict.
+
+    restore -> hello -> mix seed -> push modules -> run -> watch -> console -> judge
+
+The watch ends with the agent's result, with the subject's end, or when a subject that still runs
+says nothing for too long; each of these is another fact for the verdict.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aiotorture import build, paths, token, verdict
+from aiotorture.agentlink import AgentError, Json, LinkClosed, NoAnswer
+from aiotorture.bounds import upper_bound
+from aiotorture.errors import ConfigurationError, HarnessError
+from aiotorture.finding import Finding
+from aiotorture.kernels import Kernel
+from aiotorture.knobs import Description
+from aiotorture.lanes.base import Fate, Lane, Subject, SubjectSpec, Variant
+from aiotorture.matrix import Cell
+from aiotorture.oracles import kernel_log
+from aiotorture.plan import PlanError
+from aiotorture.results import CellResult, Hits, Verdict
+from aiotorture.verdict import CellFacts, GuestEnd
+
+MODULE_FOLDER = "/lib/at"
+# After the race the agent drains, checks for leaks with bounded polling, and unloads.
+AFTERMATH_S = 45.0
+# The agent reports progress every 500 ms; a TCG guest whose vCPUs share a core with another is late
+# by tens of milliseconds, one in a lock-up for ever.
+SILENCE_S = 20.0
+WATCH_STEP_S = 0.5
+DEATH_NOTICE_S = 3.0
+# A host that kept a vCPU waiting for more than this share of the silence explains it.
+STARVED_SHARE = 0.5
+
+_FATE_TO_END = {
+    Fate.ALIVE: GuestEnd.ALIVE,
+    Fate.DIED: GuestEnd.DIED,
+    Fate.ENDED_BY_OTHERS: GuestEnd.KILLED,
+    Fate.ENDED_BY_US: GuestEnd.KILLED,
+}
+
+
+@dataclass
+class Watch:
+    """What was learned while the run was under way."""
+
+    result: Json | None = None
+    findings: list[Finding] = field(default_factory=list)
+    counters: dict[str, int] = field(default_factory=dict)
+    stage: str = ""
+    first_iocb_at: float | None = None
+    fate: Fate = Fate.ALIVE
+    epitaph: str = ""
+    harness_error: str | None = None
+    events: list[Json] = field(default_factory=list)
+
+    def take(self, event: Json) -> None:
+        """An unasked line of the agent."""
+        kind = event.get("ev")
+        if kind != "progress":
+            self.events.append(event)
+        if kind == "stage":
+            self.stage = str(event.get("stage", ""))
+            if self.stage == "first_iocb":
+                self.first_iocb_at = time.monotonic()
+        elif kind == "progress":
+            self.counters = dict(event.get("counters", {}))
+        elif kind == "finding":
+            self.findings.append(Finding.from_json(event["finding"]))
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What the cells of one worker share."""
+
+    lane: Lane
+    kernels: dict[str, Kernel]
+    run_dir: Path
+
+    def spec(self, cell: Cell) -> SubjectSpec:
+        variant = Variant.PERF if cell.perf else Variant.PLAIN
+        return SubjectSpec(self.kernels[cell.kernel], cell.cpus, variant)
+
+
+def _silence(subject: Subject, watch: Watch, silent_s: float) -> None:
+    """A running subject that no longer answers: a lock-up, unless the host starved it."""
+    starved = subject.starvation()
+    evidence = [f"last stage {watch.stage or 'none'}, silent for {silent_s:.0f} s", str(starved)]
+    evidence += subject.diagnose()
+    if starved.share > STARVED_SHARE:
+        watch.harness_error = f"the host starved the guest: {starved}"
+        return
+    watch.findings.append(
+        Finding(
+            "hang",
+            "guest stopped answering",
+            f"hang:guest-silent:{watch.stage or 'start'}",
+            tuple(evidence),
+            lockup=True,
+        )
+    )
+
+
+def _await_fate(subject: Subject, bound_s: float) -> Fate:
+    """The stream ended: the end itself is seen a moment later."""
+    deadline = time.monotonic() + bound_s
+    while subject.fate() is Fate.ALIVE and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return subject.fate()
+
+
+def _run_and_watch(subject: Subject, cell: Cell, modules: build.ModuleSet, watch: Watch) -> None:
+    link = subject.link
+    link.on_event = watch.take
+    deadline_s = cell.race_s + AFTERMATH_S
+    request = {
+        "plan": str(cell.plan),
+        "modules": [{"name": n, "path": f"{MODULE_FOLDER}/{n}.ko"} for n in modules.files],
+        "deadline_ms": int(deadline_s * 1000),
+        "cell": cell.id,
+    }
+    began = time.monotonic()
+    try:
+        link.ask("mix", seed=cell.plan.seed or 0)
+        for name, path in modules.files.items():
+            link.push_file(f"{MODULE_FOLDER}/{name}.ko", path)
+        number = link.start("run", request)
+        while watch.result is None:
+            answer = link.wait(number, WATCH_STEP_S)
+            now = time.monotonic()
+            if answer is not None:
+                watch.result = answer.get("result", answer)
+            elif subject.fate() is not Fate.ALIVE:
+                break
+            elif now - link.last_heard > SILENCE_S:
+                _silence(subject, watch, now - link.last_heard)
+                break
+            elif now - began > deadline_s + SILENCE_S:
+                watch.harness_error = "the agent talks but gave no result within its deadline"
+                break
+    except LinkClosed:
+        _await_fate(subject, DEATH_NOTICE_S)
+    except NoAnswer as error:
+        if _await_fate(subject, DEATH_NOTICE_S) is Fate.ALIVE:
+            watch.harness_error = str(error)
+    except AgentError as error:
+        watch.harness_error = f"the agent refused: {error}"
+    watch.fate = subject.fate()
+    watch.epitaph = subject.epitaph()
+
+
+def _host_findings(watch: Watch, console: str) -> list[Finding]:
+    """What the console says, and the end itself when the console explains nothing."""
+    found = list(kernel_log.findings(console))
+    if watch.fate is Fate.DIED and not found:
+        last = tuple(console.splitlines()[-20:])
+        title = "guest died of its own without a report"
+        found.append(Finding("kernel-log", title, "kernel-log:silent-death", (watch.epitaph, *last)))
+    return found
+
+
+def _merge(found: list[Finding]) -> tuple[Finding, ...]:
+    """One of each signature, in the order of arrival."""
+    unique: dict[tuple[str, str], Finding] = {}
+    for finding in found:
+        unique.setdefault((finding.oracle, finding.signature), finding)
+    return tuple(unique.values())
+
+
+def _numbers(mapping: Any) -> dict[str, int]:
+    return {str(k): int(v) for k, v in dict(mapping or {}).items() if isinstance(v, (int, float))}
+
+
+def _hits(mapping: Any) -> dict[str, Hits]:
+    return {
+        str(name): Hits(int(h["tries"]), int(h["hits"]))
+        for name, h in dict(mapping or {}).items()
+        if isinstance(h, dict) and "tries" in h and "hits" in h
+    }
+
+
+def scenario_version(name: str) -> str:
+    """Hash over the scenario's source and the library that it shares with others."""
+    stress = paths.ROOT / "stress"
+    files = [stress / f"{name}.cpp", *sorted((stress / "lib").rglob("*"))]
+    return paths.content_hash(f.read_bytes() for f in files if f.is_file())
+
+
+def stored(cell: Cell, kernel: Kernel, modules: build.ModuleSet) -> token.Stored:
+    """What the cell's token stands for."""
+    mutant = token.Mutant(cell.mutant.name, cell.mutant.patch) if cell.mutant else None
+    return token.Stored(
+        plan=str(cell.plan),
+        seed=cell.plan.seed,
+        scenario_version=scenario_version(cell.plan.scenario.name),
+        target=cell.target,
+        lane=cell.lane,
+        kernel={"ref": cell.kernel, "release": kernel.release, "build_id": kernel.build_id},
+        modules={"build": modules.build_id},
+        guest={"cpus": str(cell.cpus)},
+        mutant=mutant,
+        cell_id=cell.id,
+    )
+
+
+def _write_artefacts(folder: Path, cell: Cell, console: str, watch: Watch) -> tuple[str, ...]:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "plan.txt").write_text(str(cell.plan) + "\n")
+    (folder / "console.log").write_text(console)
+    answer = {"result": watch.result, "events": watch.events, "end": watch.epitaph}
+    (folder / "agent.json").write_text(json.dumps(answer, indent=1) + "\n")
+    return tuple(sorted(str(path.relative_to(folder.parents[1])) for path in folder.iterdir()))
+
+
+def _safe_name(cell_id: str) -> str:
+    return re.sub(r"[^\w.+-]", "_", cell_id)
+
+
+def _minima(cell: Cell, describe: Description | None) -> dict[str, int]:
+    if describe is None:
+        return {}
+    minima = describe.contention.get(cell.plan.scenario.name, {})
+    return {name: int(least * cell.minima_scale) for name, least in minima.items()}
+
+
+def _base(cell: Cell, lane: Lane) -> CellResult:
+    return CellResult(
+        id=cell.id,
+        token="",
+        target=cell.target,
+        kernel=cell.kernel,
+        lane=cell.lane,
+        accel=lane.accel,
+        scenario=cell.plan.scenario.name,
+        plan=str(cell.plan),
+        seed=cell.plan.seed,
+        mutant=cell.mutant.name if cell.mutant else None,
+        verdict=Verdict.ERROR,
+        cpus=cell.cpus,
+        control=cell.control,
+    )
+
+
+def run_cell(
+    cell: Cell, bench: Bench, on_subject: Callable[[Subject], None] | None = None
+) -> CellResult:
+    """Runs the cell and judges it. Never raises for what a subject does; a harness that breaks is
+    the verdict ERROR. `on_subject` is told of the subject before the run starts."""
+    began = time.monotonic()
+    kernel = bench.kernels[cell.kernel]
+    result = _base(cell, bench.lane)
+    result = dataclasses.replace(result, kernel_build_id=kernel.build_id)
+    watch = Watch()
+    describe: Description | None = None
+    console, delays = "", (0.0,)
+    try:
+        modules = build.modules(kernel, cell.mutant)
+        replay = stored(cell, kernel, modules)
+        result = dataclasses.replace(
+            result, token=replay.token, module_build_id=modules.build_id
+        )
+        with bench.lane.subject(bench.spec(cell)) as subject:
+            describe = Description.from_json(subject.link.ask("describe"))
+            describe.validate(cell.plan)
+            if on_subject is not None:
+                on_subject(subject)
+            _run_and_watch(subject, cell, modules, watch)
+            console = subject.console()
+            delays = (round(subject.starvation().worst_run_delay_s, 3),)
+    except PlanError as error:
+        raise ConfigurationError(f"plan of {cell.id}: {error}") from error
+    except (HarnessError, ConfigurationError, LinkClosed, NoAnswer, AgentError, OSError) as error:
+        watch.harness_error = watch.harness_error or f"{type(error).__name__}: {error}"
+        replay = None
+    return _judge(cell, bench, result, watch, console, delays, describe, replay, began)
+
+
+def _judge(
+    cell: Cell,
+    bench: Bench,
+    result: CellResult,
+    watch: Watch,
+    console: str,
+    delays: tuple[float, ...],
+    describe: Description | None,
+    replay: token.Stored | None,
+    began: float,
+) -> CellResult:
+    answer = watch.result or {}
+    told = [Finding.from_json(f) for f in answer.get("findings", ())]
+    kernel = bench.kernels[cell.kernel]
+    found = _merge([*watch.findings, *told, *_host_findings(watch, console)])
+    counters = _numbers(answer.get("counters") or watch.counters)
+    facts = CellFacts(
+        plan=cell.plan,
+        findings=found,
+        guest=_FATE_TO_END[watch.fate],
+        has_result=watch.result is not None,
+        counters=counters,
+        minima=_minima(cell, describe),
+        fired=answer.get("faults", ()),
+        harness_error=watch.harness_error,
+    )
+    judged = verdict.judge(facts)
+    reason = judged.reason
+    if watch.fate is Fate.ENDED_BY_OTHERS:
+        reason = watch.epitaph
+    if replay is not None:
+        expected = tuple(token.Expected(f.oracle, f.title, f.signature) for f in found)
+        token.store(dataclasses.replace(replay, expected=expected), bench.run_dir)
+    tries = int(answer.get("tries", 0) or 0)
+    first_finding_us = answer.get("time_to_first_finding_us")
+    folder = bench.run_dir / "cells" / _safe_name(cell.id)
+    return dataclasses.replace(
+        result,
+        verdict=judged.verdict,
+        reason=reason,
+        findings=found,
+        counters=counters,
+        faults=tuple(answer.get("faults", ())),
+        hits=_hits(answer.get("hits")),
+        tries=tries or None,
+        bound=upper_bound(tries) if judged.verdict is Verdict.PASS else None,
+        start_s=round(watch.first_iocb_at - began, 3) if watch.first_iocb_at else None,
+        run_s=round(float(answer["run_us"]) / 1e6, 3) if answer.get("run_us") else None,
+        requests_to_first_finding=answer.get("requests_to_first_finding"),
+        time_to_first_finding=(
+            round(first_finding_us / 1e6, 6) if first_finding_us is not None else None
+        ),
+        artefacts=_write_artefacts(folder, cell, console, watch),
+        host_run_delay_s=delays,
+        wall_s=round(time.monotonic() - began, 3),
+        ended=round(time.time(), 3),
+    )
+
+
+def control_found(cell: Cell, result: CellResult) -> bool:
+    """Whether one of the oracles that this control is for has spoken."""
+    return any(finding.oracle in cell.control_oracles for finding in result.findings)
