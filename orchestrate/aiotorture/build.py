@@ -22,6 +22,7 @@ KBUILD_TIMEOUT_S = 600.0
 PRESET = "release"
 MODULE_FOLDERS = ("fault", "driver")
 MODULES = ("fail_injector", "zcdma")
+ERROR_MARKS = ("error:", "undefined reference", "CMake Error", "Error ", "FAILED")
 SOURCE_SUFFIXES = frozenset({".c", ".h"})
 
 
@@ -64,10 +65,14 @@ def find_mutant(word: str) -> Mutant:
     return Mutant(path.stem, path.read_text())
 
 
-def _last_line(text: str, marks: Sequence[str]) -> str:
+def _telling_line(text: str, marks: Sequence[str]) -> str:
+    """The first line with the first of the marks that occurs at all, else the last line."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    marked = [line for line in lines if any(mark in line for mark in marks)]
-    return (marked or lines or ["no output"])[0 if marked else -1]
+    for mark in marks:
+        for line in lines:
+            if mark in line:
+                return line
+    return lines[-1] if lines else "no output"
 
 
 def _run(argv: Sequence[str | Path], timeout_s: float, log: Path, what: str) -> None:
@@ -81,7 +86,7 @@ def _run(argv: Sequence[str | Path], timeout_s: float, log: Path, what: str) -> 
     with log.open("a") as out:
         out.write(f"$ {' '.join(map(str, argv))}\n{said.stdout}\n")
     if said.returncode:
-        line = _last_line(said.stdout, ("error:", "Error:", "FAILED", "CMake Error"))
+        line = _telling_line(said.stdout, ERROR_MARKS)
         raise ConfigurationError(f"{what}: {line} (log: {log})")
 
 
@@ -100,7 +105,7 @@ def cmake_target(target: str, preset: str = PRESET) -> Path:
         log = _log(f"cmake-{preset}-{target}")
         if not (folder / "build.ninja").is_file():
             _run(["cmake", "--preset", preset], CMAKE_TIMEOUT_S, log, "cmake")
-        build = ["cmake", "--build", folder, "--target", target]
+        build: list[str | Path] = ["cmake", "--build", folder, "--target", target]
         _run(build, CMAKE_TIMEOUT_S, log, f"building {target}")
     return folder
 
@@ -168,7 +173,7 @@ def _apply(mutant: Mutant, tree: Path) -> None:
     argv = ["patch", "-p1", "--batch", "--forward", "--fuzz=0", "-i", "mutant.patch"]
     said = processes.output(argv, timeout_s=60, cwd=tree)
     if said.returncode:
-        line = _last_line(said.stdout, ("FAILED", "can't find", "malformed", "Only garbage"))
+        line = _telling_line(said.stdout, ("FAILED", "can't find", "malformed", "Only garbage"))
         raise ConfigurationError(f"mutant {mutant.name} does not apply: {line}")
 
 

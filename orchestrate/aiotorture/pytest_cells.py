@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from aiotorture import accel, build, kernels, matrix, options, packages, preflight, progress, results, rundir
+from aiotorture import accel, kernels, matrix, options, progress, results, rundir, setup
 from aiotorture import scratch as scratch_folder
 from aiotorture.cell import Bench, control_found, run_cell
 from aiotorture.errors import EXIT_INTERRUPTED, EXIT_USAGE, ConfigurationError, HarnessError
@@ -35,7 +35,6 @@ PROPERTY = "cell"
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("aiotorture")
     options.declare(group.addoption)
-    group.addoption("--cells-scratch", help="set by the controller for its workers")
 
 
 def _is_worker(config: pytest.Config) -> bool:
@@ -76,19 +75,10 @@ class Controller:
         return rundir.new_run_dir(self.selection.profile)
 
     def set_up(self, chosen: list[Cell]) -> None:
-        """All that the chosen cells need, so that no cell's start pays for it."""
-        packages.ensure(packages.RUN + (packages.PERF if self.selection.perf else ()))
         self.scratch = scratch_folder.make()
-        self.config.option.cells_scratch = str(self.scratch)
-        resolved = {series: kernels.ensure(series) for series in {c.kernel for c in chosen}}
-        lane = lane_named(self.selection.lane, self.scratch)
-        bench = Bench(lane, resolved, self.run_dir)
-        preflight.check_plans(build.agent(), chosen)
-        mutants = {cell.mutant.name: cell.mutant for cell in chosen if cell.mutant}
-        for kernel in resolved.values():
-            for mutant in [None, *mutants.values()]:
-                build.modules(kernel, mutant)
-        lane.prepare(list(dict.fromkeys(bench.spec(cell) for cell in chosen)))
+        self.config.stash[_SCRATCH] = self.scratch / "main"
+        bench = setup.for_cells(chosen, self.selection.lane, self.run_dir, self.scratch)
+        resolved, lane = bench.kernels, bench.lane
         self._write_run(resolved, lane.accel, len(chosen))
         self.planned = chosen
         reporter = self.config.pluginmanager.get_plugin("terminalreporter")
@@ -148,6 +138,13 @@ class Controller:
         if not self.config.option.collectonly:
             self._set_up_or_exit(self.cells)
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """What the controller decided, for a worker that parses the command line again."""
+        node.workerinput["seed"] = self.selection.seed
+        node.workerinput["out"] = str(self.run_dir)
+        node.workerinput["scratch"] = str(self.scratch)
+
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Without workers: with the selected cells known, set up for these."""
@@ -197,11 +194,18 @@ def _result_in(report: pytest.TestReport) -> CellResult | None:
 
 
 _CONTROLLER: pytest.StashKey[Controller] = pytest.StashKey()
+_SCRATCH: pytest.StashKey[Path] = pytest.StashKey()
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
-    if _is_worker(config) or config.option.help:
+    if config.option.help:
+        return
+    if _is_worker(config):
+        given = config.workerinput  # type: ignore[attr-defined]
+        config.option.seed = given["seed"]
+        config.option.out = given["out"]
+        config.stash[_SCRATCH] = Path(given["scratch"]) / given["workerid"]
         return
     signal.signal(signal.SIGTERM, _on_sigterm)
     try:
@@ -261,8 +265,7 @@ _BENCHES: dict[str, Bench] = {}
 def _bench(config: pytest.Config, cell: Cell) -> Bench:
     """One lane a worker; kernels join as cells need them."""
     if cell.lane not in _BENCHES:
-        worker = getattr(config, "workerinput", {}).get("workerid", "main")
-        scratch = Path(config.option.cells_scratch) / worker
+        scratch = config.stash[_SCRATCH]
         scratch.mkdir(parents=True, exist_ok=True)
         _BENCHES[cell.lane] = Bench(lane_named(cell.lane, scratch), {}, Path(config.option.out))
     bench = _BENCHES[cell.lane]

@@ -172,7 +172,7 @@ def make_ready(machine: Machine) -> Path:
 def _boot_and_save(machine: Machine, scratch: Path) -> None:
     ram = scratch / "ram"
     state = os.open(scratch / "state", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-    boot = ["-kernel", machine.kernel_image, "-initrd", machine.initramfs, "-append", machine.cmdline]
+    boot: list[str | Path] = ["-kernel", machine.kernel_image, "-initrd", machine.initramfs, "-append", machine.cmdline]
     try:
         qemu = start(
             machine,

@@ -21,9 +21,9 @@ def main(arguments: Sequence[str]) -> int:
         for series in wanted:
             kernels.row_of(series)
         for series in wanted:
-            kernel = kernels.fetch(series)
+            fetched = kernels.fetch(series)
             if not given.json:
-                print(f"{series}: {kernel.release} {kernel.version}")
+                print(f"{series}: {fetched.release} {fetched.version}")
     known = {series: kernels.pinned(series) for series in kernels.rows()}
     if given.json:
         print(json.dumps({s: dataclasses.asdict(k) if k else None for s, k in known.items()}))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from aiotorture import matrix, options, packages, paths
+from aiotorture import matrix, options, paths, setup
+from aiotorture import scratch as scratch_folder
 from aiotorture.cli import parser
 from aiotorture.errors import ConfigurationError
 
@@ -51,7 +53,11 @@ def main(arguments: Sequence[str]) -> int:
         return _list(cells, given.json)
     if given.out is not None:
         given.out = str(Path(given.out).resolve())
-    packages.ensure(packages.RUN)
+    scratch = scratch_folder.make()
+    try:
+        setup.for_cells(cells, selection.lane, scratch, scratch)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
     argv = pytest_argv(given, selection.seed, jobs, given.keyword)
     environment = dict(os.environ, AIOTORTURE_STARTED=repr(time.time()))
     if given.json:

@@ -1,0 +1,29 @@
+"""Set-up on first need: packages, kernels, builds, ready guests; skipped when done."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from aiotorture import build, kernels, packages, preflight
+from aiotorture.cell import Bench
+from aiotorture.lanes import lane_named
+from aiotorture.matrix import Cell
+
+
+def for_cells(cells: Sequence[Cell], lane_name: str, run_dir: Path, scratch: Path) -> Bench:
+    """All that these cells need, so that no cell's start pays for it. ConfigurationError, one
+    line, when the machine cannot be set up or a plan is wrong."""
+    perf = any(cell.perf for cell in cells)
+    packages.ensure(packages.RUN + (packages.PERF if perf else ()))
+    if lane_name == "lab":
+        packages.ensure(packages.SSH)
+    preflight.check_plans(build.agent(), cells)
+    resolved = {series: kernels.ensure(series) for series in sorted({c.kernel for c in cells})}
+    mutants = {cell.mutant.name: cell.mutant for cell in cells if cell.mutant}
+    for kernel in resolved.values():
+        for mutant in [None, *mutants.values()]:
+            build.modules(kernel, mutant)
+    bench = Bench(lane_named(lane_name, scratch), resolved, run_dir)
+    bench.lane.prepare(list(dict.fromkeys(bench.spec(cell) for cell in cells)))
+    return bench
