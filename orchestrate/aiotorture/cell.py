@@ -233,14 +233,14 @@ def _minima(cell: Cell, describe: Description | None) -> dict[str, int]:
     return {name: int(least * cell.minima_scale) for name, least in minima.items()}
 
 
-def _base(cell: Cell, lane: Lane) -> CellResult:
+def _base(cell: Cell) -> CellResult:
     return CellResult(
         id=cell.id,
         token="",
         target=cell.target,
         kernel=cell.kernel,
         lane=cell.lane,
-        accel=lane.accel,
+        accel="",
         scenario=cell.plan.scenario.name,
         plan=str(cell.plan),
         seed=cell.plan.seed,
@@ -258,7 +258,7 @@ def run_cell(
     the verdict ERROR. `on_subject` is told of the subject before the run starts."""
     began = time.monotonic()
     kernel = bench.kernels[cell.kernel]
-    result = _base(cell, bench.lane)
+    result = _base(cell)
     result = dataclasses.replace(result, kernel_build_id=kernel.build_id)
     watch = Watch()
     describe: Description | None = None
@@ -324,6 +324,7 @@ def _judge(
     return dataclasses.replace(
         result,
         verdict=judged.verdict,
+        accel=bench.lane.accel,
         reason=reason,
         findings=found,
         counters=counters,

@@ -68,7 +68,7 @@ class Lines:
     """The run's lines, handed to `write` one by one."""
 
     def __init__(self, planned: int, write: Callable[[str], object]) -> None:
-        self._planned = planned
+        self.planned = planned
         self._write = write
         self._seen = 0
         self._last = LastTimes()
@@ -77,7 +77,7 @@ class Lines:
         self, run_dir: Path, resolved: Mapping[str, Kernel], accel: str, seed: int, set_up_s: float
     ) -> None:
         names = ", ".join(f"{k.release} ({k.version})" for k in resolved.values())
-        self._write(f"{self._planned} cells on {names}, {accel}, seed {seed}; set-up {set_up_s:.0f} s")
+        self._write(f"{self.planned} cells on {names}, {accel}, seed {seed}; set-up {set_up_s:.0f} s")
         self._write(f"results: {run_dir}")
 
     def cell(self, result: CellResult) -> None:
@@ -89,8 +89,8 @@ class Lines:
         said = met(result)
         if result.reason:
             said = f"{result.reason}; {said}" if said else result.reason
-        width = len(str(self._planned))
-        count = f"{self._seen:{width}}/{self._planned}"
+        width = len(str(self.planned))
+        count = f"{self._seen:{width}}/{self.planned}"
         self._write(f"{count} {_label(result):5} {result.id}  {wall:5.1f} s (last {before})  {said}")
 
     def closing(

@@ -145,6 +145,14 @@ class Controller:
         node.workerinput["out"] = str(self.run_dir)
         node.workerinput["scratch"] = str(self.scratch)
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: list[str]) -> None:
+        """With -k the workers know what is left."""
+        chosen = {name.partition("[")[2].removesuffix("]") for name in ids}
+        self.planned = [cell for cell in self.cells if cell.id in chosen]
+        if self.lines is not None:
+            self.lines.planned = len(self.planned)
+
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Without workers: with the selected cells known, set up for these."""

@@ -21,7 +21,8 @@ PYTHON = "/usr/bin/python3"
 def pytest_argv(given: object, seed: int, jobs: int, keyword: str | None) -> list[str]:
     """pytest's command line for the options that were parsed."""
     argv = [PYTHON, "-m", "pytest", str(paths.ORCHESTRATE / "test_matrix.py")]
-    argv += ["-q", "--no-header", "-rN", "--tb=short", "-p", "no:cacheprovider"]
+    argv += ["-q", "--no-header", "-rN", "--tb=short", "-p", "no:cacheprovider",
+             "-o", "console_output_style=none"]
     argv += ["-c", str(paths.ROOT / "pyproject.toml"), "--rootdir", str(paths.ROOT)]
     argv += ["-n", str(jobs)] if jobs > 1 else []
     argv += ["-k", keyword] if keyword else []
