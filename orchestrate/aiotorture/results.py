@@ -171,7 +171,8 @@ def run_field_names() -> tuple[str, ...]:
     return ("schema", *(each.name for each in fields(Run)))
 
 
-def _as_results_error(error: OSError, path: Path) -> ResultsError:
+def as_results_error(error: OSError, path: Path) -> ResultsError:
+    """DiskFull for no space or quota, else a ResultsError; one line that names the path."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFull(
             f"{path}: no space left: this result is lost, all before it are kept; "
@@ -188,12 +189,12 @@ def append(run_dir: Path, result: CellResult) -> None:
         run_dir.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        raise _as_results_error(error, path) from error
+        raise as_results_error(error, path) from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         _append_line(handle, line)
     except OSError as error:
-        raise _as_results_error(error, path) from error
+        raise as_results_error(error, path) from error
     finally:
         os.close(handle)
 
@@ -235,7 +236,7 @@ def read(run_dir: Path) -> Results:
     except FileNotFoundError:
         return Results(())
     except OSError as error:
-        raise _as_results_error(error, path) from error
+        raise as_results_error(error, path) from error
     cells: dict[str, CellResult] = {}
     torn: list[str] = []
     for number, line in enumerate(lines, start=1):
@@ -260,7 +261,7 @@ def write_run(run_dir: Path, run: Run) -> None:
     try:
         write_atomically(path, json.dumps(run.to_json(), indent=1) + "\n")
     except OSError as error:
-        raise _as_results_error(error, path) from error
+        raise as_results_error(error, path) from error
 
 
 def read_run(run_dir: Path) -> Run:
@@ -272,6 +273,6 @@ def read_run(run_dir: Path) -> Run:
             raise ValueError("no object")
         return Run.from_json(stored)
     except OSError as error:
-        raise _as_results_error(error, path) from error
+        raise as_results_error(error, path) from error
     except ValueError as error:
         raise ResultsError(f"{path}: {error}") from error
