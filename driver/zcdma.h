@@ -44,6 +44,7 @@
 #define ZC_INLINE_PAGES		8	/* a request of 28 KiB at any alignment */
 #define ZC_MAX_PAGES		256	/* of one request; more is a short transfer */
 #define ZC_SEGMENT_BYTES	65536U	/* of one descriptor */
+#define ZC_RESET_MS		1000U	/* then it is given up: generous, a virtual CPU may stand still */
 
 enum zc_cancel_mode {
 	ZC_CANCEL_CALLBACK,	/* abort the one chain */
@@ -195,7 +196,7 @@ static inline void zc_count(struct zc_dev *dev, enum zc_count which)
 	atomic64_inc(&dev->counts[which]);
 }
 
-static inline u32 zc_read(struct zc_dev *dev, enum zcdma_reg reg)
+static inline u32 zc_read(const struct zc_dev *dev, enum zcdma_reg reg)
 {
 	return dev->ops->read(dev->engine, reg);
 }

@@ -27,6 +27,7 @@
 #define SOFT_LATE_BYTES		4096U	/* a hung transfer writes so much each tick */
 #define SOFT_MIN_TICK_NS	2000U	/* a shorter period starves the CPU under emulation */
 #define SOFT_MAX_TICK_NS	20000U
+#define SOFT_LATE_TICK_NS	50000U	/* a hung transfer must not take the whole CPU */
 #define SOFT_ACK_NS		3000U	/* from stop or reset to its acknowledgement */
 
 /* A transfer that hangs in the engine and writes on when asked to stop. */
@@ -178,7 +179,9 @@ static void soft_request_irq(struct zcdma_engine *e, u32 tag)
 	case AT_DROP:
 		break;
 	case AT_DELAY:
-		soft_start(&e->irq, ktime_add_ns(ktime_get(), out.delay_ns), -1);
+		/* one that is under way already tells of this descriptor too */
+		if (!hrtimer_is_queued(&e->irq.timer))
+			soft_start(&e->irq, ktime_add_ns(ktime_get(), out.delay_ns), -1);
 		break;
 	case AT_DUP:
 		e->raise = 2;
@@ -550,20 +553,22 @@ static void soft_run(struct zcdma_engine *e)
 
 static void soft_arm_next(struct zcdma_engine *e)
 {
-	ktime_t next = ktime_add_ns(ktime_get(), clamp_t(u32, e->config.latency_ns,
-							  SOFT_MIN_TICK_NS, SOFT_MAX_TICK_NS));
-	bool work = e->raise || e->spurious;
+	ktime_t now = ktime_get();
+	ktime_t next = ktime_add_ns(now, clamp_t(u32, e->config.latency_ns,
+						 SOFT_MIN_TICK_NS, SOFT_MAX_TICK_NS));
+	bool late = e->state == ZCDMA_STOPPING || e->state == ZCDMA_RESETTING;
 	unsigned int i;
 
 	if (e->gone && !e->raise)
 		return;
 	for (i = 0; i < SOFT_MAX_LATE; i++)
-		work |= e->late[i].active && e->late[i].asked;
-	work |= e->state == ZCDMA_STOPPING || e->state == ZCDMA_RESETTING;
-	if (work)
+		late |= e->late[i].active && e->late[i].asked;
+	if (e->raise || e->spurious)
 		soft_arm(e, next);
-	else if (e->state == ZCDMA_RUNNING && !e->stalled &&
-		 (e->head != e->tail || e->deferred))
+	if (late)
+		soft_arm(e, ktime_add_ns(now, SOFT_LATE_TICK_NS));
+	if (e->state == ZCDMA_RUNNING && !e->stalled &&
+	    (e->head != e->tail || e->deferred))
 		soft_arm(e, ktime_compare(e->not_before, next) > 0 ? e->not_before : next);
 }
 

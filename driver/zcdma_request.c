@@ -581,6 +581,21 @@ static bool zc_is_halted(u32 status)
 	return status == ZCDMA_GONE || state == ZCDMA_STOPPED || state == ZCDMA_POWERON;
 }
 
+static u32 zc_reset_engine(struct zc_dev *dev)
+{
+	unsigned long deadline = jiffies + msecs_to_jiffies(ZC_RESET_MS);
+	bool late = false;
+	u32 status;
+
+	zc_count(dev, ZC_ENGINE_RESETS);
+	zc_write(dev, ZCDMA_CTRL, ZCDMA_CTRL_RESET);
+	while (!zc_is_halted(status = zc_read(dev, ZCDMA_STATUS)) && !late) {
+		usleep_range(20, 100);
+		late = time_after(jiffies, deadline);
+	}
+	return status;
+}
+
 /*
  * Asks the engine to stop and waits until it says so: before that it may
  * write to any buffer in the ring.  False: it is gone, and by isolation if
@@ -589,29 +604,20 @@ static bool zc_is_halted(u32 status)
 static bool zc_halt_engine(struct zc_dev *dev)
 {
 	unsigned long deadline = jiffies + msecs_to_jiffies(zc_stop_ms) + 1;
+	bool late = false;
 	u32 status;
 
 	zc_count(dev, ZC_ENGINE_STOPS);
 	reinit_completion(&dev->stopped);
 	zc_write(dev, ZCDMA_CTRL, ZCDMA_CTRL_STOP);
-	for (;;) {
-		status = zc_read(dev, ZCDMA_STATUS);
-		if (zc_is_halted(status) || time_after(jiffies, deadline))
-			break;
+	/* the clock before the register: we may have slept in between */
+	while (!zc_is_halted(status = zc_read(dev, ZCDMA_STATUS)) && !late) {
 		/* the interrupt may be lost: look again after each jiffy */
 		wait_for_completion_timeout(&dev->stopped, 1);
+		late = time_after(jiffies, deadline);
 	}
-	if (!zc_is_halted(status)) {
-		zc_count(dev, ZC_ENGINE_RESETS);
-		zc_write(dev, ZCDMA_CTRL, ZCDMA_CTRL_RESET);
-		deadline = jiffies + msecs_to_jiffies(zc_stop_ms) + 1;
-		for (;;) {
-			status = zc_read(dev, ZCDMA_STATUS);
-			if (zc_is_halted(status) || time_after(jiffies, deadline))
-				break;
-			usleep_range(20, 100);
-		}
-	}
+	if (!zc_is_halted(status))
+		status = zc_reset_engine(dev);
 	if (zc_is_halted(status) && status != ZCDMA_GONE)
 		return true;
 	dev->ops->isolate(dev->engine);
