@@ -1,15 +1,136 @@
+// The race: contexts, slots and buffers, and the four roles that share them.
+//
+// A time-line of one request; every racer may meet every other anywhere on it:
+//
+//   submitter   draw, fill ── io_submit ──────────────┐ judge, watch, reuse
+//   device                     └─ queue ─ start ─ irq ─ complete
+//   canceller                 ···· io_cancel ····       │
+//   destroyer       ······ io_destroy ······            │
+//   reaper                                io_getevents ─┴ verify, re-pattern
+//
+// Buffers are memory of the supervisor (SharedMemory).  A slot's whole buffer carries the slot's
+// canary, but for the payload of a write that is in flight; a read must replace it with the
+// device's bytes and touch nothing else.
 #pragma once
-#include "lib/scenario.h"
+
+#include <deque>
+#include <functional>
 #include <map>
+#include <memory>
 #include <string_view>
+#include <thread>
+#include <vector>
+
+#include <libaio.h>
+
+#include "lib/ledger.h"
+#include "lib/oracles/contract.h"
+#include "lib/oracles/residue.h"
+#include "lib/random.h"
+#include "lib/scenario.h"
+#include "lib/system.h"
+
 namespace at {
+
+// The knobs every scenario has, with the defaults that one wants otherwise.
 std::vector<Knob> common_knobs(const std::map<std::string_view, const char*>& defaults);
+
+struct RaceSetup {
+    Plan plan;
+    Bound bound;
+    std::string device;           // of slot 0's submitter; others follow by number
+    bool cookie_in_offset = true; // false for targets that are ordinary files (unit tests)
+};
+
+// Sizes that follow from the knobs; throws PlanError when they do not fit together.
+struct Geometry {
+    std::uint32_t submitters;
+    std::uint32_t depth;
+    std::uint32_t slots;
+    std::uint32_t contexts;
+    std::uint32_t devices;
+    std::uint32_t max_length;
+    std::uint32_t buffer_stride;
+    std::uint64_t device_bytes;
+    std::uint64_t region_bytes; // of a slot, in its device's memory
+    std::uint64_t buffers_bytes() const { return std::uint64_t{slots} * buffer_stride; }
+};
+Geometry geometry_of(const KnobValues& knobs);
+
 class Race {
 public:
-    void start_submitters() {}
-    void start_cancellers() {}
-    void start_reapers() {}
-    void start_destroyers() {}
-    void until_contended() {}
+    Race(const RaceSetup& setup, SharedRun& shared, std::byte* buffers);
+    ~Race();
+
+    // The scenario calls these.
+    void start_submitters();
+    void start_cancellers();
+    void start_reapers();
+    void start_destroyers();
+    void until_contended();
+
+    // The stressor's main: opens, runs the scenario, drains, closes.  False: could not be run.
+    bool run();
+
+private:
+    struct SubmitterState;
+    class Calling; // marks the thread's board for the length of a call
+    class Inside;  // inside a context: its id stays what it is
+
+    void harness_error(const std::string& text);
+    bool stopped() const { return shared_.stop.load(std::memory_order_relaxed) != 0; }
+    void start(Role role, std::uint32_t count,
+               std::function<void(std::uint32_t index, Random random)> body);
+    bool contended() const;
+    void drain();
+
+    void submit_loop(std::uint32_t index, Random random);
+    void cancel_loop(std::uint32_t index, Random random);
+    void reap_loop(std::uint32_t index, Random random);
+    void destroy_loop(std::uint32_t index, Random random);
+
+    bool recycle(std::uint32_t slot, Random& random);
+    void draw_request(std::uint32_t slot, Random& random);
+    void prepare_iocb(std::uint32_t slot, std::uint64_t generation);
+    void synchronous(std::uint32_t slot);
+    std::size_t submit_batch(std::vector<std::uint32_t>& slots, Random& random);
+    void refuse(std::uint32_t slot);
+
+    void cancel_one(std::uint32_t slot, Random& random);
+    std::uint32_t choose_target(Random& random);
+
+    int reap(std::uint32_t context, long min_nr, std::uint64_t timeout_ns);
+    void on_event(const io_event& event, bool destroyed);
+    void settle(std::uint32_t slot); // verify and re-pattern; the caller owns the slot
+
+    bool make_context(std::uint32_t context);
+    void sweep(std::uint32_t context);
+    void destroy(std::uint32_t context, Random& random);
+
+    bool stalled_since(std::uint64_t submitted_ns) const;
+    std::byte* buffer(std::uint32_t slot) const {
+        return buffers_ + std::uint64_t{slot} * geometry_.buffer_stride;
+    }
+
+    const RaceSetup& setup_;
+    const KnobValues& knobs_;
+    const Geometry geometry_;
+    const Permitted permitted_;
+    SharedRun& shared_;
+    std::byte* const buffers_;
+    std::vector<Fd> devices_;
+    std::vector<iocb> iocbs_;
+    std::vector<iovec> iovecs_;
+    std::vector<Region> regions_;
+    std::vector<std::unique_ptr<SubmitterState>> submitters_;
+    std::vector<std::thread> threads_;
+    std::vector<std::thread> reapers_;
+    std::atomic<std::uint32_t> boards_used_{0};
+    std::atomic<std::uint32_t> quiet_{0};       // reapers may end: all was answered
+    std::atomic<std::uint32_t> submissions_{0}; // bumped by each io_submit; futex
+    std::atomic<std::uint32_t> submission_waiters_{0};
+    std::atomic<std::uintptr_t> ring_arena_{0};
+    std::atomic<std::uint32_t> nodev_seen_{0};
 };
+
 } // namespace at

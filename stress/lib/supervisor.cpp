@@ -1,14 +1,431 @@
 #include "lib/supervisor.h"
 
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <new>
+#include <set>
+
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "lib/driver_state.h"
+#include "lib/heartbeat.h"
+#include "lib/modules.h"
+#include "lib/oracles/hang.h"
+#include "lib/oracles/late_watch.h"
+#include "lib/oracles/leak.h"
+#include "lib/oracles/lost.h"
+#include "lib/race.h"
+#include "lib/random.h"
 #include "lib/scenario.h"
+#include "lib/system.h"
 
 namespace at {
 
-nlohmann::json supervise(const RunRequest& request, const RunHooks&) {
-    bind(request.plan);
-    throw std::runtime_error("this build cannot run plans");
+namespace {
+
+using nlohmann::json;
+using std::chrono::milliseconds;
+
+constexpr std::uint64_t ms = 1000000;
+constexpr milliseconds tick{10};
+constexpr std::uint64_t progress_ns = 500 * ms;
+constexpr std::uint64_t scan_ns = 50 * ms;
+// Between SIGKILL and the diagnosis: an ordinary process of this size is gone in a few ms, one
+// whose requests all end in time-outs in three times the driver's time-out.
+constexpr std::uint64_t kill_healthy_ns = 1500 * ms;
+// A CPU that does not schedule for so long, while another does, is locked up.  Longer than any
+// pause that a loaded host was seen to make.
+constexpr std::uint64_t lockup_ns = 8000 * ms;
+constexpr milliseconds quiesce_bound{4000};
+
+class Supervision {
+public:
+    Supervision(const RunRequest& request, const RunHooks& hooks)
+        : request_(request), hooks_(hooks),
+          began_ns_(monotonic_ns()), setup_{request.plan, bind(request.plan), request.device},
+          geometry_(geometry_of(setup_.bound.knobs)),
+          shared_memory_("aiotorture-ledger", sizeof(SharedRun)),
+          buffers_("aiotorture-buffers", geometry_.buffers_bytes()),
+          run_(*new (shared_memory_.start()) SharedRun) {
+        const KnobValues& knobs = setup_.bound.knobs;
+        run_.slots_used = geometry_.slots;
+        run_.buffer_stride = geometry_.buffer_stride;
+        run_.timeout_ns = static_cast<std::uint64_t>(knobs.integer("timeout_ms")) * ms;
+        // A request may wait its time-out, the stop and the reset, and once more for each of the
+        // two attempts a driver may make; then the event is overdue.
+        overdue_ns_ = 3 * run_.timeout_ns +
+                      static_cast<std::uint64_t>(knobs.integer("stop_ms")) * ms + 500 * ms;
+    }
+
+    json conduct() {
+        stage("modules");
+        system_before_ = read_system_books();
+        for (const ModuleFile& module : request_.modules)
+            load_module(module.name, module.path,
+                        module.name == "zcdma" ? setup_.bound.knobs.module_parameters() : "");
+        if (!wait_for_node(request_.device))
+            throw std::runtime_error(request_.device + " does not exist");
+        if (!request_.plan.faults.empty())
+            arm_faults(request_.plan);
+        stage("armed");
+        // A regular file keeps its offsets; there is no driver to show the cookie to.
+        struct stat status {};
+        setup_.cookie_in_offset =
+            stat(request_.device.c_str(), &status) != 0 || !S_ISREG(status.st_mode);
+        {
+            Heartbeats heartbeats(run_);
+            heartbeats_ = &heartbeats;
+            fork_stressor();
+            watch();
+            heartbeats_ = nullptr;
+        }
+        if (!request_.plan.faults.empty())
+            disarm_faults();
+        std::uint64_t fired = 0;
+        const json faults = fault_counters(request_.plan, fired);
+        stage("checking");
+        if (!stuck_)
+            check();
+        stage("unload");
+        if (!stuck_)
+            unload();
+        collect();
+        if (findings_.empty() && !error_.empty())
+            throw std::runtime_error(error_);
+        return result(faults, fired);
+    }
+
+private:
+    std::uint64_t elapsed_us() const { return (monotonic_ns() - began_ns_) / 1000; }
+
+    void stage(const char* name) { stage_at(name, elapsed_us()); }
+    void stage_at(const char* name, std::uint64_t t_us) {
+        hooks_.emit({{"ev", "stage"}, {"stage", name}, {"t_us", t_us}});
+    }
+
+    void add(const Finding& finding) {
+        if (!told_.insert(finding.oracle + "\n" + finding.title).second)
+            return;
+        findings_.push_back(finding);
+        if (!first_finding_us_) {
+            const std::uint64_t at = run_.first_finding_ns.load(std::memory_order_relaxed);
+            first_finding_us_ = at > began_ns_ ? (at - began_ns_) / 1000 : elapsed_us();
+            const std::uint64_t submitted =
+                run_.first_finding_submitted.load(std::memory_order_relaxed);
+            first_finding_requests_ = at ? submitted : run_.value(Counter::submitted);
+        }
+        hooks_.emit({{"ev", "finding"}, {"finding", to_json(finding)}});
+    }
+
+    void collect() {
+        for (const Finding& finding : run_.findings.collect(next_finding_))
+            add(finding);
+    }
+
+    void fork_stressor() {
+        const pid_t parent = getpid();
+        child_ = fork();
+        if (child_ < 0)
+            throw_errno("fork");
+        if (child_ == 0) {
+            setpgid(0, 0);
+            prctl(PR_SET_PDEATHSIG, SIGKILL);
+            prctl(PR_SET_NAME, "at-stressor");
+            if (getppid() != parent)
+                _exit(1);
+            std::signal(SIGINT, SIG_DFL);
+            std::signal(SIGTERM, SIG_DFL);
+            int status = 1;
+            try {
+                Race race(setup_, run_, buffers_.start());
+                status = race.run() ? 0 : 1;
+            } catch (const std::exception& error) {
+                std::snprintf(run_.harness_error, sizeof run_.harness_error, "%s", error.what());
+                run_.harness_errors.store(1, std::memory_order_release);
+            }
+            _exit(status);
+        }
+    }
+
+    json counters() const {
+        json counters = json::object();
+        for (std::uint32_t i = 0; i < counters_count; ++i)
+            counters[counter_name(static_cast<Counter>(i))] = run_.value(static_cast<Counter>(i));
+        return counters;
+    }
+
+    void tell_progress() {
+        collect();
+        if (const std::uint64_t at = run_.first_iocb_ns.load(std::memory_order_relaxed);
+            at && !first_iocb_us_) {
+            first_iocb_us_ = (at - began_ns_) / 1000;
+            stage_at("first_iocb", first_iocb_us_);
+        }
+        const Stage now = run_.stage.load(std::memory_order_acquire);
+        if (now >= Stage::running && told_stage_ < Stage::running) {
+            told_stage_ = Stage::running;
+            stage("running");
+        }
+        if (now >= Stage::draining && told_stage_ < Stage::draining) {
+            told_stage_ = Stage::draining;
+            stage("draining");
+        }
+        if (monotonic_ns() >= next_progress_ns_) {
+            next_progress_ns_ = monotonic_ns() + progress_ns;
+            hooks_.emit({{"ev", "progress"}, {"counters", counters()}});
+        }
+    }
+
+    // True when the child is gone.
+    bool reaped() {
+        if (child_gone_)
+            return true;
+        const pid_t got = waitpid(child_, &wait_status_, WNOHANG);
+        child_gone_ = got == child_ || (got < 0 && errno == ECHILD);
+        return child_gone_;
+    }
+
+    void watch() {
+        LostEvents lost(run_, overdue_ns_);
+        StuckCalls stuck(run_, std::max<std::uint64_t>(overdue_ns_, 2000 * ms));
+        Random random(request_.plan.seed, 99, 0);
+        const std::uint64_t deadline_ns =
+            began_ns_ + static_cast<std::uint64_t>(request_.deadline.count()) * ms;
+        std::uint64_t next_scan_ns = 0;
+        std::uint64_t kill_at_ns = 0;
+        while (!reaped()) {
+            const bool told_to_end = hooks_.attend(tick);
+            tell_progress();
+            const std::uint64_t now = monotonic_ns();
+            if (told_to_end || now > deadline_ns) {
+                error_ =
+                    told_to_end ? "ended on request" : "the run did not end within its deadline";
+                end_stressor();
+                return;
+            }
+            if (run_.stage.load(std::memory_order_acquire) == Stage::kill_me) {
+                if (!kill_at_ns)
+                    kill_at_ns = now + random.below(20) * ms;
+                if (now >= kill_at_ns) {
+                    killed_by_plan_ = true;
+                    end_stressor();
+                    return;
+                }
+            }
+            if (now < next_scan_ns)
+                continue;
+            next_scan_ns = now + scan_ns;
+            const std::uint64_t healthy = heartbeats_->healthy_ns();
+            bool over = false;
+            for (const Finding& finding : lost.scan(healthy)) {
+                run_.report(finding);
+                over = true;
+            }
+            std::uint32_t cpu = 0;
+            const bool locked_up =
+                run_.cpus > 1 && heartbeats_->longest_silence_ns(cpu) > lockup_ns;
+            if (over || stuck.scan(healthy) || locked_up) {
+                stuck_call_ = stuck.name();
+                tell_progress();
+                end_stressor();
+                return;
+            }
+        }
+        tell_progress();
+        judge_death();
+    }
+
+    // SIGKILL; a stressor that survives it is a hang and is diagnosed.
+    void end_stressor() {
+        run_.stop.store(1, std::memory_order_release);
+        run_.abandon.store(1, std::memory_order_release);
+        const StuckCalls board(run_, 0);
+        ::kill(-child_, SIGKILL);
+        ::kill(child_, SIGKILL);
+        const std::uint64_t from = heartbeats_->healthy_ns();
+        const std::uint64_t from_wall = monotonic_ns();
+        const std::uint64_t bound = std::max(kill_healthy_ns, overdue_ns_);
+        while (!reaped() && heartbeats_->healthy_ns() - from < bound &&
+               monotonic_ns() - from_wall < lockup_ns) {
+            hooks_.attend(tick);
+            collect();
+        }
+        if (reaped())
+            return;
+        stuck_ = true;
+        bool blocked = false;
+        const auto requests = read_requests(&blocked);
+        const auto tasks = read_tasks(child_);
+        const Finding finding = diagnose_hang(tasks, requests, blocked, stuck_call_);
+        hooks_.emit({{"ev", "hang"}, {"title", finding.title}, {"evidence", finding.evidence}});
+        run_.report(finding);
+        collect();
+    }
+
+    void judge_death() {
+        if (run_.harness_errors.load(std::memory_order_acquire))
+            error_ = std::string("stressor: ") + run_.harness_error;
+        else if (WIFSIGNALED(wait_status_))
+            error_ = "the stressor ended by signal " + std::to_string(WTERMSIG(wait_status_)) +
+                     stuck_call_suffix();
+        else if (WEXITSTATUS(wait_status_))
+            error_ = "the stressor ended with status " + std::to_string(WEXITSTATUS(wait_status_));
+    }
+
+    std::string stuck_call_suffix() const {
+        StuckCalls board(run_, 0);
+        const std::string call = board.any_call();
+        return call.empty() ? "" : ", a thread being in " + call;
+    }
+
+    void check() {
+        // Requests that were in flight when the process was killed: their events are unseen.
+        std::int64_t unseen = static_cast<std::int64_t>(run_.value(Counter::swept));
+        for (std::uint32_t i = 0; i < run_.slots_used; ++i)
+            if (run_.stage.load(std::memory_order_relaxed) != Stage::done) {
+                const SlotState state =
+                    state_of(run_.slots[i].word.load(std::memory_order_relaxed));
+                if (in_flight(state)) {
+                    run_.count(Counter::killed_inflight);
+                    ++unseen;
+                } else if (state != SlotState::idle) {
+                    ++unseen; // answered, and not yet judged
+                }
+            }
+        for (const Finding& finding :
+             watch_after_death(run_, buffers_.start(), milliseconds(killed_by_plan_ ? 100 : 20)))
+            run_.report(finding);
+        collect();
+        const bool driver = std::any_of(request_.modules.begin(), request_.modules.end(),
+                                        [](const ModuleFile& m) { return m.name == "zcdma"; });
+        const std::int64_t ring =
+            setup_.bound.knobs.integer("ring") * setup_.bound.knobs.integer("devices");
+        LedgerTotals totals;
+        totals.cancelled = static_cast<std::int64_t>(run_.value(Counter::cancelled));
+        totals.timeouts = static_cast<std::int64_t>(run_.value(Counter::timeouts));
+        totals.unseen = unseen;
+        // Polled until all is given back, or the bound is over: what is left then is a leak.
+        std::vector<Finding> left;
+        const std::uint64_t until =
+            monotonic_ns() + static_cast<std::uint64_t>(quiesce_bound.count()) * ms;
+        for (;;) {
+            left.clear();
+            if (driver) {
+                bool blocked = false;
+                const auto books = read_books(&blocked);
+                if (books) {
+                    books_ = *books;
+                    left = judge_books(*books, ring, read_requests());
+                    for (Finding& finding : judge_totals(*books, totals))
+                        left.push_back(std::move(finding));
+                } else if (blocked) {
+                    left.push_back(
+                        {"hang", "the driver's books do not answer", "hang/books-blocked", {}});
+                }
+            }
+            for (Finding& finding : judge_system(system_before_, read_system_books()))
+                left.push_back(std::move(finding));
+            if (left.empty() || monotonic_ns() >= until)
+                break;
+            hooks_.attend(milliseconds(10));
+        }
+        for (const Finding& finding : left)
+            run_.report(finding);
+        collect();
+    }
+
+    void unload() {
+        while (modules_loaded()) {
+            std::string name;
+            std::string why;
+            if (unload_last_module(name, why))
+                continue;
+            run_.report({"leak",
+                         "module " + name + " cannot be unloaded after all has ended",
+                         "leak/module/" + name,
+                         {why}});
+            return;
+        }
+    }
+
+    json result(const json& faults, std::uint64_t fired) const {
+        json counts = counters();
+        counts["faults_fired"] = fired;
+        json findings = json::array();
+        for (const Finding& finding : findings_)
+            findings.push_back(to_json(finding));
+        std::uint32_t stalls = 0;
+        for (std::uint32_t cpu = 0; cpu < run_.cpus; ++cpu)
+            stalls += run_.heartbeats[cpu].stalls.load(std::memory_order_relaxed);
+        counts["stalls"] = stalls;
+        return {{"findings", findings},
+                {"counters", counts},
+                {"faults", faults},
+                {"hits", json::object()},
+                {"run_us", elapsed_us()},
+                {"first_iocb_us", first_iocb_us_},
+                {"tries", run_.value(Counter::submitted)},
+                {"books", books_},
+                {"error", error_.empty() ? json(nullptr) : json(error_)},
+                {"requests_to_first_finding",
+                 findings_.empty() ? json(nullptr) : json(first_finding_requests_)},
+                {"time_to_first_finding_us",
+                 findings_.empty() ? json(nullptr) : json(first_finding_us_)}};
+    }
+
+    const RunRequest& request_;
+    const RunHooks& hooks_;
+    const std::uint64_t began_ns_;
+    RaceSetup setup_;
+    const Geometry geometry_;
+    SharedMemory shared_memory_;
+    SharedMemory buffers_;
+    SharedRun& run_;
+    std::uint64_t overdue_ns_ = 0;
+    Heartbeats* heartbeats_ = nullptr;
+    SystemBooks system_before_;
+    Books books_;
+    pid_t child_ = -1;
+    bool child_gone_ = false;
+    bool stuck_ = false;
+    bool killed_by_plan_ = false;
+    int wait_status_ = 0;
+    std::string stuck_call_;
+    std::string error_;
+    std::vector<Finding> findings_;
+    std::set<std::string> told_;
+    std::uint32_t next_finding_ = 0;
+    std::uint64_t first_iocb_us_ = 0;
+    std::uint64_t first_finding_us_ = 0;
+    std::uint64_t first_finding_requests_ = 0;
+    std::uint64_t next_progress_ns_ = 0;
+    Stage told_stage_ = Stage::starting;
+};
+
+} // namespace
+
+json supervise(const RunRequest& request, const RunHooks& hooks) {
+    if (!request.plan.windows.empty())
+        throw PlanError("this agent places no windows");
+    try {
+        return Supervision(request, hooks).conduct();
+    } catch (...) {
+        unload_all_modules();
+        throw;
+    }
 }
 
-void unload_all_modules() {}
+void unload_all_modules() {
+    std::string name;
+    std::string why;
+    while (modules_loaded() && unload_last_module(name, why)) {
+    }
+}
 
 } // namespace at

@@ -1,0 +1,35 @@
+// What zcdma's debugfs says (docs/interfaces.md section 2).
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace at {
+
+using Books = std::map<std::string, std::int64_t>;
+
+struct DriverRequest {
+    std::uint64_t cookie = 0;
+    std::string phase;
+    std::vector<std::string> references; // holders that have not given back
+    std::uint64_t age_us = 0;
+    std::string line;
+};
+
+Books parse_books(const std::string& text);
+std::vector<DriverRequest> parse_requests(const std::string& text);
+
+// Read with a bound, of all devices together; nullopt when there is no such driver or its files
+// cannot be read in time (`blocked` then says that they exist and do not answer).
+std::optional<Books> read_books(bool* blocked = nullptr);
+std::vector<DriverRequest> read_requests(bool* blocked = nullptr);
+
+// "request in phase queue, reference engine not returned"
+std::string where_it_stands(const DriverRequest& request);
+// "queue/engine"
+std::string signature_of(const DriverRequest& request);
+
+} // namespace at

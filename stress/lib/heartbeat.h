@@ -1,0 +1,35 @@
+// One thread on each CPU that only shows that the CPU schedules.
+//
+// A host that is overloaded, or that pauses a guest, makes everything in the guest late: bounds
+// that must not be broken by that are measured in healthy time, which passes only while every CPU
+// is seen to schedule (at most 20 ms are credited for a beat of 10 ms, however late it comes).
+#pragma once
+
+#include <atomic>
+#include <thread>
+#include <vector>
+
+#include "lib/ledger.h"
+
+namespace at {
+
+class Heartbeats {
+public:
+    explicit Heartbeats(SharedRun& run);
+    ~Heartbeats();
+    Heartbeats(const Heartbeats&) = delete;
+    Heartbeats& operator=(const Heartbeats&) = delete;
+
+    // Never faster than the wall clock; stands still while a CPU does not schedule.
+    std::uint64_t healthy_ns() const;
+    // How long the CPU that has been silent longest has been so; its number in `cpu`.
+    std::uint64_t longest_silence_ns(std::uint32_t& cpu) const;
+
+private:
+    void beat(std::uint32_t cpu);
+    SharedRun& run_;
+    std::atomic<bool> ending_{false};
+    std::vector<std::thread> threads_;
+};
+
+} // namespace at

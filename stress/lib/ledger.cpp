@@ -1,0 +1,103 @@
+#include "lib/ledger.h"
+
+#include <cstdio>
+
+#include "lib/system.h"
+
+namespace at {
+
+const char* call_name(Call call) {
+    static const char* const names[] = {"none",         "io_setup",   "io_submit", "io_cancel",
+                                        "io_getevents", "io_destroy", "pread",     "pwrite"};
+    static_assert(std::size(names) == static_cast<std::size_t>(Call::count));
+    return call < Call::count ? names[static_cast<std::uint32_t>(call)] : "?";
+}
+
+const char* role_name(Role role) {
+    static const char* const names[] = {"none",   "submitter", "canceller",
+                                        "reaper", "destroyer", "main"};
+    const auto index = static_cast<std::uint32_t>(role);
+    return index < std::size(names) ? names[index] : "?";
+}
+
+const char* counter_name(Counter counter) {
+    static const char* const names[] = {"submitted",
+                                        "completed",
+                                        "cancelled",
+                                        "cancel_calls",
+                                        "cancel_einprogress",
+                                        "cancel_einval",
+                                        "cancel_ealready",
+                                        "cancel_won",
+                                        "cancel_lost",
+                                        "destroyed",
+                                        "destroyed_inflight",
+                                        "destroy_einval",
+                                        "swept",
+                                        "refused",
+                                        "killed_inflight",
+                                        "events_lost",
+                                        "events_dup",
+                                        "late_writes",
+                                        "reads",
+                                        "writes",
+                                        "vectored",
+                                        "sync_ios",
+                                        "short_results",
+                                        "timeouts",
+                                        "timeouts_stalled",
+                                        "errors",
+                                        "nodev",
+                                        "bytes_verified",
+                                        "watched_again",
+                                        "submit_calls",
+                                        "reap_calls"};
+    static_assert(std::size(names) == counters_count);
+    return names[static_cast<std::uint32_t>(counter)];
+}
+
+void SharedRun::report(const Finding& finding) {
+    std::uint64_t none = 0;
+    // Whoever is first fixes the time; relaxed: read after the run alone.
+    if (first_finding_ns.compare_exchange_strong(none, monotonic_ns(), std::memory_order_relaxed))
+        first_finding_submitted.store(value(Counter::submitted), std::memory_order_relaxed);
+    findings.post(finding);
+}
+
+EventVerdict book_event(Slot& slot, std::uint64_t generation) {
+    // acq_rel on success: the first to count owns the answer, and sees what the submitter wrote
+    // before it opened the generation with a release store of `events`.
+    std::uint64_t seen = slot.events.load(std::memory_order_acquire);
+    do {
+        if (generation_of(seen) != generation)
+            return generation_of(seen) > generation ? EventVerdict::duplicate
+                                                    : EventVerdict::stranger;
+        if ((seen & 0xff) == 0xff)
+            return EventVerdict::duplicate;
+    } while (!slot.events.compare_exchange_weak(seen, seen + 1, std::memory_order_acq_rel,
+                                                std::memory_order_acquire));
+    return (seen & 0xff) == 0 ? EventVerdict::first : EventVerdict::duplicate;
+}
+
+std::string describe_slot(const SharedRun& run, std::uint32_t index) {
+    static const char* const states[] = {"idle",  "prepared", "flying",   "answered",
+                                         "swept", "refused",  "retiring", "sync"};
+    const Slot& slot = run.slots[index];
+    const std::uint64_t word = slot.word.load(std::memory_order_acquire);
+    char text[320];
+    std::snprintf(
+        text, sizeof text,
+        "cookie=0x%llx slot=%u gen=%llu state=%s %s%s%s%s context=%u/%u device_at=0x%llx "
+        "len=%u segments=%u res=%lld cancel: einprogress=%u ealready=%u einval=%u",
+        static_cast<unsigned long long>(cookie_of(index, generation_of(word))), index,
+        static_cast<unsigned long long>(generation_of(word)),
+        states[static_cast<std::uint8_t>(state_of(word)) % 8], slot.is_read ? "read" : "write",
+        slot.is_sync ? " sync" : "", slot.nowait ? " nowait" : "", slot.edge ? " edge" : "",
+        slot.context, slot.incarnation, static_cast<unsigned long long>(slot.device_at),
+        slot.length, slot.segments, static_cast<long long>(slot.res),
+        slot.einprogress.load(std::memory_order_relaxed),
+        slot.ealready.load(std::memory_order_relaxed), slot.einval.load(std::memory_order_relaxed));
+    return text;
+}
+
+} // namespace at

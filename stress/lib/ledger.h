@@ -1,0 +1,251 @@
+// The ledger: what became of every request.  It lies in shared memory, so that the supervisor
+// reads it while the stressor runs, hangs, or is dead.
+//
+// A request is (slot, generation).  One submitter owns a slot and alone begins a generation:
+//
+//      submitter        Idle -> Prepared --io_submit accepts--> Flying
+//                                   \--io_submit refuses-----> Refused
+//      reaper                     (first event)  Prepared|Flying -> Answered
+//      destroyer        (io_destroy returned, ring gone)  Flying -> Swept
+//      submitter        Answered|Swept|Refused -> Retiring -> (no canceller holds it) -> Idle
+//
+// A reaper may come before io_submit() has returned, so Prepared -> Flying is a
+// compare-and-exchange and Prepared -> Answered is ordinary.  A canceller holds a slot while it
+// uses the iocb's address; the slot is judged and reused only when nobody holds it, so that every
+// answer of io_cancel() is booked to the generation that it hit.
+//
+// Memory order: `word` is stored with release by whoever ends an ownership and loaded with
+// acquire by whoever begins one; the plain fields are handed over by it.  `word` and `holders`
+// together are a Dekker pair (store one, load the other), which needs seq_cst.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "lib/findings.h"
+
+namespace at {
+
+// --- names of requests -------------------------------------------------------------------------
+
+constexpr std::uint32_t max_slots = 4096; // 12 bits of the cookie
+constexpr std::uint32_t max_segments = 4;
+
+// The generation in aio_data never wraps; that of the cookie has 10 bits and is never 0.
+constexpr std::uint64_t user_data_of(std::uint32_t slot, std::uint64_t generation) {
+    return generation << 12 | slot;
+}
+constexpr std::uint64_t cookie_of(std::uint32_t slot, std::uint64_t generation) {
+    return (1 + generation % 1023) << 12 | slot;
+}
+constexpr int cookie_shift = 40; // bits 40..61 of the file offset
+
+// --- a slot ------------------------------------------------------------------------------------
+
+enum class SlotState : std::uint8_t {
+    idle,
+    prepared,
+    flying,
+    answered,
+    swept,
+    refused,
+    retiring,
+    sync, // inside pread or pwrite
+};
+
+constexpr std::uint64_t slot_word(std::uint64_t generation, SlotState state) {
+    return generation << 8 | static_cast<std::uint8_t>(state);
+}
+constexpr SlotState state_of(std::uint64_t word) {
+    return static_cast<SlotState>(word & 0xff);
+}
+constexpr std::uint64_t generation_of(std::uint64_t word) {
+    return word >> 8;
+}
+constexpr bool in_flight(SlotState state) {
+    return state == SlotState::prepared || state == SlotState::flying;
+}
+
+struct Segment {
+    std::uint32_t at; // offset in the slot's buffer
+    std::uint32_t length;
+};
+
+struct alignas(64) Slot {
+    std::atomic<std::uint64_t> word;
+    std::atomic<std::uint32_t> holders;     // cancellers that use the iocb's address now
+    std::atomic<std::uint64_t> events;      // generation << 8 | events seen for it
+    std::atomic<std::uint32_t> einprogress; // answers of io_cancel for this generation
+    std::atomic<std::uint32_t> ealready;
+    std::atomic<std::uint32_t> einval;
+    std::atomic<std::uint32_t> lost_cancels; // cancels of the request while it was Flying
+    std::atomic<std::uint32_t> reported;     // the lost event was told
+
+    // Written by the owner before Prepared, constant until Idle.
+    std::uint32_t context;
+    std::uint32_t incarnation;
+    std::uint64_t device_at; // offset in the device's memory
+    std::uint32_t length;
+    std::uint32_t segments;
+    Segment segment[max_segments];
+    bool is_read;
+    bool is_sync;
+    bool nowait;
+    bool edge; // reaches beyond the end of the device's memory
+    // A loose bound of when it was submitted, for the supervisor while the slot is Flying.
+    std::atomic<std::uint64_t> submitted_ns;
+
+    // Written by the reaper before Answered.
+    std::int64_t res;
+    std::int64_t res2;
+    bool destroyed; // the context was being destroyed when the event was seen
+    std::uint64_t answered_ns;
+};
+
+// --- a context ---------------------------------------------------------------------------------
+
+enum class ContextState : std::uint32_t { empty, live, claimed, dying, dead };
+
+// Racers enter a context before they use its id and leave it afterwards.  The destroyer marks it
+// dead after io_destroy() returned and waits until nobody is inside; only then are its unanswered
+// requests swept.  `state` and `users` are a Dekker pair (seq_cst).
+struct alignas(64) ContextSlot {
+    std::atomic<ContextState> state;
+    std::atomic<std::uint32_t> users;
+    std::atomic<std::uint32_t> incarnation;
+    std::atomic<std::uint32_t>
+        destroy_wins;                    // calls of io_destroy() that answered 0, but the owner's
+    std::atomic<std::int32_t> in_flight; // submitted and not reaped
+    std::atomic<std::uint64_t> id;       // io_context_t
+    // Begin of the last io_getevents() that found the ring empty: a request submitted long
+    // before it has no event waiting there.
+    std::atomic<std::uint64_t> empty_ns;
+};
+
+// --- what each thread is doing -----------------------------------------------------------------
+
+enum class Call : std::uint32_t {
+    none,
+    io_setup,
+    io_submit,
+    io_cancel,
+    io_getevents,
+    io_destroy,
+    pread,
+    pwrite,
+    count
+};
+const char* call_name(Call call);
+
+enum class Role : std::uint32_t { none, submitter, canceller, reaper, destroyer, main };
+const char* role_name(Role role);
+
+struct alignas(64) ThreadBoard {
+    std::atomic<Role> role;
+    std::atomic<std::uint32_t> tid;
+    // sequence << 8 | call: a supervisor that sees the same word twice sees the same call.
+    std::atomic<std::uint64_t> call;
+};
+
+// --- counters ----------------------------------------------------------------------------------
+
+enum class Counter : std::uint32_t {
+    submitted,
+    completed,
+    cancelled,
+    cancel_calls,
+    cancel_einprogress,
+    cancel_einval,
+    cancel_ealready,
+    cancel_won,
+    cancel_lost,
+    destroyed,
+    destroyed_inflight,
+    destroy_einval,
+    swept,
+    refused,
+    killed_inflight,
+    events_lost,
+    events_dup,
+    late_writes,
+    reads,
+    writes,
+    vectored,
+    sync_ios,
+    short_results,
+    timeouts,
+    timeouts_stalled,
+    errors,
+    nodev,
+    bytes_verified,
+    watched_again,
+    submit_calls,
+    reap_calls,
+    count
+};
+const char* counter_name(Counter counter);
+constexpr auto counters_count = static_cast<std::uint32_t>(Counter::count);
+
+// --- heartbeats --------------------------------------------------------------------------------
+
+constexpr std::uint32_t max_cpus = 64;
+constexpr std::uint32_t stalls_kept = 16;
+
+struct Stall {
+    std::atomic<std::uint64_t> end_ns;
+    std::atomic<std::uint64_t> length_ns;
+};
+
+struct alignas(64) Heartbeat {
+    std::atomic<std::uint64_t> healthy_ns; // time in which this CPU was seen to schedule
+    std::atomic<std::uint64_t> last_ns;
+    std::atomic<std::uint32_t> stalls; // of more than 25 ms
+    Stall stall[stalls_kept];
+};
+
+// --- all of it ---------------------------------------------------------------------------------
+
+enum class Stage : std::uint32_t { starting, running, draining, kill_me, done };
+
+constexpr std::uint32_t max_threads = 128;
+constexpr std::uint32_t max_contexts = 64;
+
+struct SharedRun {
+    std::atomic<std::uint32_t> stop;    // racers end; reapers go on
+    std::atomic<std::uint32_t> abandon; // nothing more will come: reapers end too
+    std::atomic<Stage> stage;
+    std::atomic<std::uint64_t> first_iocb_ns;
+    std::atomic<std::uint64_t> first_finding_ns;
+    std::atomic<std::uint64_t> first_finding_submitted;
+    std::atomic<std::uint32_t> harness_errors; // the stressor could not do its work
+    char harness_error[256];
+    std::uint32_t slots_used;
+    std::uint32_t buffer_stride;
+    std::uint32_t cpus;
+    std::uint64_t timeout_ns;
+    std::atomic<std::uint64_t> counters[counters_count];
+    FindingsRing findings;
+    Heartbeat heartbeats[max_cpus];
+    ThreadBoard threads[max_threads];
+    ContextSlot contexts[max_contexts];
+    Slot slots[max_slots];
+
+    // relaxed: counters order nothing, and are read exactly only when their writers have ended.
+    void count(Counter counter, std::uint64_t by = 1) {
+        counters[static_cast<std::uint32_t>(counter)].fetch_add(by, std::memory_order_relaxed);
+    }
+    std::uint64_t value(Counter counter) const {
+        return counters[static_cast<std::uint32_t>(counter)].load(std::memory_order_relaxed);
+    }
+    void report(const Finding& finding);
+};
+
+// What an event does to the books of its slot.
+enum class EventVerdict { first, duplicate, stranger };
+EventVerdict book_event(Slot& slot, std::uint64_t generation);
+
+// The slot's name and geometry, for evidence.
+std::string describe_slot(const SharedRun& run, std::uint32_t slot);
+
+} // namespace at

@@ -1,0 +1,159 @@
+#include "lib/modules.h"
+
+#include <cerrno>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <sstream>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "lib/bounded.h"
+#include "lib/system.h"
+
+namespace at {
+
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds load_bound{15000};
+constexpr milliseconds unload_bound{4000};
+constexpr milliseconds file_bound{1500};
+constexpr char injector[] = "/sys/kernel/debug/fail_injector/";
+
+std::vector<std::string>& loaded() {
+    static std::vector<std::string> names;
+    return names;
+}
+
+void set(const std::string& file, const std::string& value) {
+    const auto answer = bounded_write(injector + file, value + "\n", file_bound);
+    if (!answer.in_time)
+        throw std::runtime_error("fail_injector/" + file + " does not answer");
+    if (answer.status < 0)
+        throw std::runtime_error("fail_injector/" + file + " refused '" + value +
+                                 "': " + std::strerror(-answer.status));
+}
+
+void set_rule(const std::string& rule, const Fault& fault) {
+    set(rule + "phase", fault.phase);
+    set(rule + "action", fault.action);
+    const auto nth = fault.key("nth");
+    const double probability = fault.key("p") ? parse_real(*fault.key("p")) : 1.0;
+    set(rule + "probability", std::to_string(std::lround(std::floor(probability * 100))));
+    set(rule + "probability_ppm", std::to_string(std::lround(probability * 1e6)));
+    if (nth)
+        set(rule + "nth", *nth);
+    set(rule + "times", fault.key("times").value_or("-1"));
+    if (const auto cookie = fault.key("cookie"))
+        set(rule + "cookie", *cookie);
+    if (const auto delay = fault.key("delay"))
+        set(rule + "delay_ns", std::to_string(parse_duration_ns(*delay)));
+    if (const auto cpu = fault.key("cpu"))
+        set(rule + "cpu", *cpu);
+    if (const auto error = fault.key("err"))
+        set(rule + "err", *error);
+}
+
+} // namespace
+
+void load_module(const std::string& name, const std::string& path, const std::string& parameters) {
+    struct stat status {};
+    if (stat(("/sys/module/" + name).c_str(), &status) == 0)
+        throw std::runtime_error("module " + name + " is loaded already");
+    const auto answer = bounded_call(load_bound, [&](std::string&) {
+        const Fd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+        if (!file)
+            return -errno;
+        return syscall(SYS_finit_module, file.get(), parameters.c_str(), 0) ? -errno : 0;
+    });
+    if (!answer.in_time)
+        throw std::runtime_error("module " + name + ": not loaded within 15 s");
+    if (answer.status)
+        throw std::runtime_error("module " + name + " (" + path + " " + parameters +
+                                 "): " + std::strerror(-answer.status));
+    loaded().push_back(name);
+}
+
+bool modules_loaded() {
+    return !loaded().empty();
+}
+
+bool unload_last_module(std::string& name, std::string& why) {
+    name = loaded().back();
+    // A file's last reference may be dropped from a task's or a kthread's later work (fput), so
+    // a module may stay in use for a little while; the exit function itself may wait for ever.
+    const auto answer = bounded_call(unload_bound, [&](std::string&) {
+        for (int i = 0; i < 300; ++i) {
+            if (syscall(SYS_delete_module, name.c_str(), O_NONBLOCK) == 0)
+                return 0;
+            if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EBUSY)
+                break;
+            usleep(10000);
+        }
+        return -errno;
+    });
+    if (answer.in_time && answer.status == 0) {
+        loaded().pop_back();
+        return true;
+    }
+    why = answer.in_time ? std::strerror(-answer.status) : "its exit did not return";
+    if (const auto references = read_file("/sys/module/" + name + "/refcnt"))
+        why += ", refcnt " + references->substr(0, references->find('\n'));
+    return false;
+}
+
+bool wait_for_node(const std::string& path) {
+    for (int i = 0; i < 500; ++i) {
+        if (access(path.c_str(), R_OK | W_OK) == 0)
+            return true;
+        usleep(4000);
+    }
+    return false;
+}
+
+void arm_faults(const Plan& plan) {
+    if (plan.faults.size() > 16)
+        throw PlanError("a plan has at most 16 faults, the injector's rules");
+    set("enable", "0");
+    set("clear", "1");
+    set("seed", std::to_string(plan.seed));
+    for (std::size_t i = 0; i < plan.faults.size(); ++i)
+        set_rule("rule" + std::to_string(i) + "/", plan.faults[i]);
+    set("enable", "1");
+}
+
+void disarm_faults() {
+    bounded_write(std::string(injector) + "enable", "0\n", file_bound);
+}
+
+nlohmann::json fault_counters(const Plan& plan, std::uint64_t& fired) {
+    nlohmann::json faults = nlohmann::json::array();
+    if (plan.faults.empty())
+        return faults;
+    const auto answer = bounded_read(std::string(injector) + "counters", file_bound);
+    std::istringstream lines(answer.text);
+    for (std::string line; std::getline(lines, line);) {
+        unsigned rule = 0;
+        char phase[32];
+        char action[32];
+        unsigned long long tried = 0;
+        unsigned long long count = 0;
+        if (std::sscanf(line.c_str(), "rule=%u phase=%31s action=%31s tried=%llu fired=%llu", &rule,
+                        phase, action, &tried, &count) != 5)
+            continue;
+        faults.push_back({{"rule", rule},
+                          {"phase", phase},
+                          {"action", action},
+                          {"tried", tried},
+                          {"fired", count}});
+        fired += count;
+    }
+    return faults;
+}
+
+} // namespace at

@@ -1,0 +1,29 @@
+// Kernel modules and the fault injector's rules.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "lib/plan.h"
+
+namespace at {
+
+// Loaded by this process, in order; std::runtime_error when a module does not load.
+void load_module(const std::string& name, const std::string& path, const std::string& parameters);
+// Unloads the last one loaded; false when it stayed in use for the bound (then it is still
+// counted as loaded), with the reason in `why`.
+bool unload_last_module(std::string& name, std::string& why);
+bool modules_loaded();
+
+// Waits for a device node that devtmpfs makes.
+bool wait_for_node(const std::string& path);
+
+// Writes the plan's faults as rules and switches them on.
+void arm_faults(const Plan& plan);
+void disarm_faults();
+// The `faults` member of a result; fired in total is added to `fired`.
+nlohmann::json fault_counters(const Plan& plan, std::uint64_t& fired);
+
+} // namespace at

@@ -1,0 +1,129 @@
+#include "lib/oracles/contract.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+namespace at {
+
+namespace {
+
+Finding contract(const std::string& kind, const std::string& title) {
+    return {"contract", title, "contract/" + kind, {}};
+}
+
+int default_errno(const std::string& phase) {
+    // fault/fail_injector.c, at_default_errno()
+    if (phase == "submit")
+        return EIO;
+    if (phase == "pin")
+        return EFAULT;
+    return phase == "map" ? ENOMEM : EAGAIN;
+}
+
+std::optional<Finding> judge_errno(const Answer& answer, const Permitted& permitted) {
+    const int error = static_cast<int>(-answer.res);
+    if (std::find(permitted.errnos.begin(), permitted.errnos.end(), error) !=
+        permitted.errnos.end())
+        return std::nullopt;
+    switch (error) {
+    case ECANCELED:
+        if (answer.is_sync)
+            return contract("cancelled-sync", "a synchronous request was answered ECANCELED");
+        if (answer.ealready)
+            return contract("ealready-cancelled",
+                            "event carries ECANCELED after io_cancel answered EALREADY");
+        if (!answer.einprogress && !answer.destroyed)
+            return contract("cancelled-by-nobody",
+                            "event carries ECANCELED and nobody cancelled the request");
+        return std::nullopt;
+    case ETIMEDOUT:
+        if (permitted.timeouts || answer.stalled)
+            return std::nullopt;
+        break;
+    case EIO:
+        if (permitted.corrupt)
+            return std::nullopt;
+        break;
+    case ENODEV:
+        if (permitted.removal)
+            return std::nullopt;
+        break;
+    case EAGAIN:
+        if (answer.nowait)
+            return std::nullopt;
+        break;
+    default:
+        if (answer.at_device_end && answer.res == *answer.at_device_end)
+            return std::nullopt;
+    }
+    return contract("unexplained-" + errno_name(error),
+                    "event carries " + errno_name(error) + " and no fault explains it");
+}
+
+} // namespace
+
+std::string errno_name(int error) {
+    const char* name = strerrorname_np(error);
+    return name ? name : "errno " + std::to_string(error);
+}
+
+Permitted permitted_by(const Plan& plan, const KnobValues& knobs) {
+    Permitted permitted;
+    permitted.cancels = knobs.text("cancel") != "none";
+    const std::int64_t timeout_ns = knobs.integer("timeout_ms") * 1000000;
+    for (const Fault& fault : plan.faults) {
+        const std::string& action = fault.action;
+        permitted.corrupt |= action == "corrupt";
+        permitted.removal |= action == "remove";
+        permitted.shorts |= action == "short";
+        // irq drop, desc drop and stall, a lost state, and a stop acknowledged so late that the
+        // driver resets: each may end in ETIMEDOUT.  A delay may when it is long; one without a
+        // length is drawn by the injector, below 1 ms.
+        permitted.timeouts |= action == "drop" || action == "stall" || action == "reset" ||
+                              action == "remove" || action == "late";
+        if (action == "delay")
+            if (const auto delay = fault.key("delay"))
+                permitted.timeouts |= parse_duration_ns(*delay) >= timeout_ns / 4;
+        if (action == "fail") {
+            const auto error = fault.key("err");
+            permitted.errnos.push_back(error ? static_cast<int>(parse_unsigned(*error))
+                                             : default_errno(fault.phase));
+        }
+    }
+    return permitted;
+}
+
+std::optional<Finding> judge(const Answer& answer, const Permitted& permitted) {
+    if (answer.res2 != 0)
+        return contract("res2", "event carries a res2 that is not 0");
+    if (answer.einprogress + answer.ealready > 1)
+        return contract("cancelled-twice", "two calls of io_cancel reached one request");
+    if (!permitted.cancels && answer.einprogress)
+        return contract("cancel-of-uncancellable",
+                        "io_cancel answered EINPROGRESS for a request that cannot be cancelled");
+    if (answer.res < 0)
+        return judge_errno(answer, permitted);
+    if (answer.res > answer.length)
+        return contract("overlong", "result is longer than the request");
+    const std::int64_t whole = answer.at_device_end.value_or(answer.length);
+    if (whole < 0)
+        return contract("beyond-end", "a write at the end of the device was answered with bytes");
+    if (answer.res > whole)
+        return contract("beyond-end", "result reaches beyond the end of the device");
+    if (answer.res < whole && !permitted.shorts)
+        return contract("short", "a short result and no fault explains it");
+    return std::nullopt;
+}
+
+std::optional<Finding> judge_cancel_answer(int answer, bool result_written) {
+    if (result_written)
+        return contract("cancel-wrote-result", "io_cancel wrote its result argument");
+    if (answer == -EINPROGRESS || answer == -EINVAL || answer == -EALREADY)
+        return std::nullopt;
+    if (answer == 0)
+        return contract("cancel-zero", "io_cancel answered 0");
+    return contract("cancel-" + errno_name(-answer), "io_cancel answered " + errno_name(-answer));
+}
+
+} // namespace at

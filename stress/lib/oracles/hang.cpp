@@ -1,0 +1,151 @@
+#include "lib/oracles/hang.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <sstream>
+
+#include "lib/bounded.h"
+#include "lib/system.h"
+
+namespace at {
+
+namespace {
+
+constexpr std::chrono::milliseconds proc_bound{500};
+
+std::string first_line(const std::string& text) {
+    return text.substr(0, text.find('\n'));
+}
+
+std::string without_prefix(std::string name) {
+    for (const char* prefix : {"__x64_sys_", "__arm64_sys_", "__se_sys_", "__do_sys_",
+                               "__ia32_sys_", "ksys_", "do_sys_", "sys_"})
+        if (name.starts_with(prefix))
+            return name.substr(std::string_view(prefix).size());
+    return name;
+}
+
+// Who waits first: exit_aio and io_destroy wait for others' requests, the rest for their own.
+const char* const calls_by_weight[] = {"exit_aio",     "io_destroy", "io_cancel", "io_submit",
+                                       "io_getevents", "preadv",     "pwritev",   "close"};
+
+std::size_t weight(const std::string& call) {
+    const auto* at = std::find(std::begin(calls_by_weight), std::end(calls_by_weight), call);
+    return static_cast<std::size_t>(at - std::begin(calls_by_weight));
+}
+
+} // namespace
+
+std::vector<std::string> parse_stack(const std::string& text) {
+    // "[<0>] kill_ioctx+0xc4/0xe0 [module]"
+    std::vector<std::string> names;
+    std::istringstream lines(text);
+    for (std::string line; std::getline(lines, line);) {
+        const auto close = line.find("] ");
+        std::string name = close == std::string::npos ? line : line.substr(close + 2);
+        name = name.substr(0, name.find_first_of("+ "));
+        // Compiler's copies of a function are the function.
+        for (const char* suffix : {".isra", ".part", ".constprop", ".cold"})
+            name = name.substr(0, name.find(suffix));
+        if (!name.empty())
+            names.push_back(name);
+    }
+    return names;
+}
+
+char parse_state(const std::string& status) {
+    const auto at = status.find("State:");
+    const auto letter = at == std::string::npos ? at : status.find_first_not_of(" \t", at + 6);
+    return letter == std::string::npos ? '?' : status[letter];
+}
+
+std::string blocking_call(const std::vector<std::string>& stack) {
+    for (const std::string& frame : stack) {
+        const std::string name = without_prefix(frame);
+        if (name == "exit_aio" || name == "io_destroy" || name == "io_submit" ||
+            name == "io_cancel" || name == "io_getevents" || name == "preadv" ||
+            name == "pwritev" || name == "close")
+            return name;
+        if (name == "do_preadv" || name == "read" || name == "vfs_read")
+            return "preadv";
+        if (name == "do_pwritev" || name == "write" || name == "vfs_write")
+            return "pwritev";
+        if (name == "__fput")
+            return "close";
+    }
+    return "";
+}
+
+std::vector<TaskState> read_tasks(pid_t pid) {
+    std::vector<TaskState> tasks;
+    const std::string root = "/proc/" + std::to_string(pid) + "/task";
+    std::error_code error;
+    for (const auto& entry : std::filesystem::directory_iterator(root, error)) {
+        const std::string path = entry.path().string();
+        TaskState task;
+        task.tid = static_cast<pid_t>(std::atoi(entry.path().filename().c_str()));
+        task.comm = first_line(read_file(path + "/comm").value_or(""));
+        task.state = parse_state(read_file(path + "/status").value_or(""));
+        task.wchan = first_line(read_file(path + "/wchan").value_or(""));
+        task.syscall = first_line(read_file(path + "/syscall").value_or(""));
+        task.raw_stack = bounded_read(path + "/stack", proc_bound).text;
+        task.stack = parse_stack(task.raw_stack);
+        tasks.push_back(std::move(task));
+    }
+    return tasks;
+}
+
+Finding diagnose_hang(const std::vector<TaskState>& tasks,
+                      const std::vector<DriverRequest>& requests, bool driver_blocked,
+                      const std::string& call_on_board) {
+    const TaskState* victim = nullptr;
+    std::string call;
+    for (const TaskState& task : tasks) {
+        if (task.state == 'Z' || task.state == 'X')
+            continue;
+        const std::string name = blocking_call(task.stack);
+        if (!victim || weight(name) < weight(call)) {
+            victim = &task;
+            call = name;
+        }
+    }
+    if (call.empty())
+        call = call_on_board;
+    if (call.empty())
+        call = "the kernel";
+    const bool runs = victim && victim->state == 'R';
+    const DriverRequest* oldest = nullptr;
+    for (const DriverRequest& request : requests)
+        if (!oldest || request.age_us > oldest->age_us)
+            oldest = &request;
+
+    Finding finding;
+    finding.oracle = "hang";
+    finding.title = std::string(runs ? "unkillable loop in " : "unkillable wait in ") + call;
+    finding.signature = "hang/" + call;
+    if (oldest) {
+        finding.title += ": " + where_it_stands(*oldest);
+        finding.signature += "/" + signature_of(*oldest);
+    } else if (driver_blocked) {
+        finding.title += ": the driver's books do not answer";
+        finding.signature += "/books-blocked";
+    } else {
+        finding.title += ": no request left in the driver";
+        finding.signature += "/no-request";
+    }
+    for (const TaskState& task : tasks) {
+        std::string line = "task " + std::to_string(task.tid) + " " + task.comm + " state " +
+                           task.state + " wchan " + task.wchan + " syscall " + task.syscall +
+                           " stack";
+        for (const std::string& frame : task.stack)
+            line += " " + frame;
+        finding.evidence.push_back(line);
+    }
+    for (std::size_t i = 0; i < std::min<std::size_t>(requests.size(), 8); ++i)
+        finding.evidence.push_back("request " + requests[i].line);
+    if (requests.size() > 8)
+        finding.evidence.push_back("and " + std::to_string(requests.size() - 8) + " more requests");
+    return finding;
+}
+
+} // namespace at

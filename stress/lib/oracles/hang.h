@@ -1,0 +1,41 @@
+// Hang oracle: a thread that a SIGKILL does not end is a diagnosis, not a time-out: who waits, in
+// which call, for which request, in which phase, with which reference missing.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <sys/types.h>
+
+#include "lib/driver_state.h"
+#include "lib/findings.h"
+
+namespace at {
+
+// One task as /proc/PID/task/TID shows it.
+struct TaskState {
+    pid_t tid = 0;
+    std::string comm;
+    char state = '?'; // R S D Z …
+    std::string wchan;
+    std::string syscall;
+    std::vector<std::string> stack; // innermost first, names alone
+    std::string raw_stack;
+};
+
+std::vector<TaskState> read_tasks(pid_t pid);
+std::vector<std::string> parse_stack(const std::string& text);
+char parse_state(const std::string& status);
+
+// The call the task is in, by what its kernel stack shows: exit_aio io_destroy io_submit
+// io_cancel io_getevents preadv pwritev close, or empty.
+std::string blocking_call(const std::vector<std::string>& stack);
+
+// `call_on_board` names what the ledger's board says of a task whose stack says nothing (one that
+// runs in the kernel, or a kernel that shows no stacks).
+Finding diagnose_hang(const std::vector<TaskState>& tasks,
+                      const std::vector<DriverRequest>& requests, bool driver_blocked,
+                      const std::string& call_on_board);
+
+} // namespace at

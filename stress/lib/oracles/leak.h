@@ -1,0 +1,38 @@
+// Leak oracle: what was taken is given back, after bounded polling.
+//
+// RCU grace periods, rcu_work and deferred fput() take their time, aio-nr falls when a context is
+// killed, nr_foll_pin_* needs vm.stat_refresh, slab counts need a shrink and an unmerged cache.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lib/driver_state.h"
+#include "lib/findings.h"
+
+namespace at {
+
+// The system's own books: name -> count.  What cannot be seen here is absent.
+using SystemBooks = std::map<std::string, std::int64_t>;
+SystemBooks read_system_books();
+
+// What is wrong with the driver's books when nobody uses it; empty: all was given back.
+std::vector<Finding> judge_books(const Books& books, std::int64_t ring,
+                                 const std::vector<DriverRequest>& requests);
+std::vector<Finding> judge_system(const SystemBooks& before, const SystemBooks& now);
+
+// What the ledger knows of the driver's completions: each kind lies between the events seen and
+// those plus the requests whose events went with a ring.
+struct LedgerTotals {
+    std::int64_t cancelled = 0;
+    std::int64_t timeouts = 0;
+    std::int64_t nodev = 0;
+    std::int64_t unseen = 0; // swept, or in flight at a SIGKILL
+};
+std::vector<Finding> judge_totals(const Books& books, const LedgerTotals& totals);
+
+} // namespace at

@@ -1,0 +1,26 @@
+// Bytes that say whose they are.
+//
+// A pattern is an endless byte string made from a stamp: word i is stamp + i * step.  Making and
+// checking cost an addition for eight bytes.  Stamps come from (kind, slot, generation), so data
+// of another request, of another generation, or of no request are told apart.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace at {
+
+enum class Stamp : std::uint64_t { canary = 1, payload = 2 };
+
+std::uint64_t stamp(Stamp kind, std::uint32_t slot, std::uint64_t generation);
+
+constexpr std::size_t pattern_matches = ~std::size_t{0};
+
+std::byte pattern_byte(std::uint64_t stamp, std::size_t at);
+// Bytes from..from+length of the stamp's pattern, to any address.
+void pattern_fill(std::uint64_t stamp, std::size_t from, std::byte* to, std::size_t length);
+// Offset of the first byte that differs, or pattern_matches.
+std::size_t pattern_check(std::uint64_t stamp, std::size_t from, const std::byte* bytes,
+                          std::size_t length);
+
+} // namespace at
