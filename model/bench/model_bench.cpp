@@ -15,10 +15,10 @@ struct Protocol {
     Atomic<unsigned> turn{"turn"};
 };
 
-void protocol(void *) {
+void protocol(void*) {
     Setup setup(0, 3);
-    auto *const p = create<Protocol>("protocol");
-    const auto racer = [p](Atomic<unsigned> &own, Atomic<unsigned> &next) {
+    auto* const p = create<Protocol>("protocol");
+    const auto racer = [p](Atomic<unsigned>& own, Atomic<unsigned>& next) {
         own.write_release(1);
         const unsigned mine = p->ticket.fetch_add(1);
         p->turn.cmpxchg(mine, mine + 1);
@@ -32,10 +32,10 @@ void protocol(void *) {
 }
 
 // Three threads, long enough that starting them counts for nothing.
-void long_run(void *) {
+void long_run(void*) {
     Setup setup(0, 3);
-    auto *const p = create<Protocol>("protocol");
-    for (const char *name : {"a", "b", "c"})
+    auto* const p = create<Protocol>("protocol");
+    for (const char* name : {"a", "b", "c"})
         setup.task(name, Racer::submitter, [=] {
             for (unsigned i = 0; i < 1000; ++i) {
                 p->ticket.fetch_add(1);
@@ -45,7 +45,7 @@ void long_run(void *) {
         });
 }
 
-void measure(benchmark::State &state, Strategy &strategy, Exec::Build build) {
+void measure(benchmark::State& state, Strategy& strategy, Exec::Build build) {
     Limits limits;
     limits.steps = 10'000;
     std::uint64_t steps = 0, schedules = 0;
@@ -64,20 +64,20 @@ void measure(benchmark::State &state, Strategy &strategy, Exec::Build build) {
     state.counters["steps"] = double(steps) / double(schedules);
 }
 
-void random_steps(benchmark::State &state) {
+void random_steps(benchmark::State& state) {
     const auto strategy = make_random(1);
     measure(state, *strategy, long_run);
 }
-void random_protocol(benchmark::State &state) {
+void random_protocol(benchmark::State& state) {
     const auto strategy = make_random(1);
     measure(state, *strategy, protocol);
 }
-void pct_protocol(benchmark::State &state) {
+void pct_protocol(benchmark::State& state) {
     const auto strategy = make_pct(1, 3);
     measure(state, *strategy, protocol);
 }
 // Begins again when the search is complete.
-void exhaustive(benchmark::State &state, unsigned preemptions, Reduction reduction) {
+void exhaustive(benchmark::State& state, unsigned preemptions, Reduction reduction) {
     std::uint64_t steps = 0, schedules = 0;
     auto strategy = make_exhaustive(preemptions, reduction);
     Limits limits;
@@ -104,7 +104,7 @@ BENCHMARK_CAPTURE(exhaustive, bound2_none, 2u, Reduction::none);
 
 } // namespace
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
     Exec runner;
     benchmark::Initialize(&argc, argv);
     benchmark::RunSpecifiedBenchmarks();

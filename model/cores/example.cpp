@@ -23,14 +23,14 @@ struct Request {
 };
 
 struct World {
-    Kioctx *ctx;
-    Request *req;
-    Ledger *ledger;
+    Kioctx* ctx;
+    Request* req;
+    Ledger* ledger;
     Ledger::Request named;
     unsigned variant;
 };
 
-bool claim(World &w) {
+bool claim(World& w) {
     if (w.variant == check_then_act) {
         // The check and the act are two steps: another can come between them.
         if (w.req->claimed.read())
@@ -41,12 +41,12 @@ bool claim(World &w) {
     return w.req->claimed.cmpxchg(0, 1) == 0;
 }
 
-void put(World &w, const char *holder) {
+void put(World& w, const char* holder) {
     if (w.req->users.put(holder))
         destroy(w.req);
 }
 
-void finish(World &w, long res) {
+void finish(World& w, long res) {
     w.req->res.set(res);
     w.ledger->event(w.named, res);
     if (w.variant == wakes_too_early)
@@ -60,8 +60,8 @@ void finish(World &w, long res) {
         put(w, "submit");
 }
 
-void build(Setup &setup) {
-    auto *const w = create<World>("world");
+void build(Setup& setup) {
+    auto* const w = create<World>("world");
     w->ctx = create<Kioctx>("ctx");
     w->req = create<Request>("req");
     w->ledger = create<Ledger>("ledger", contract_today);

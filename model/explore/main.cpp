@@ -15,7 +15,7 @@ namespace {
 using namespace at::model;
 using nlohmann::ordered_json;
 
-constexpr const char *usage =
+constexpr const char* usage =
     "usage: at-explore CORE|list [--variant V] [--strategy exhaustive|pct|random|replay]\n"
     "                  [--seed N] [--schedules N] [--preemptions N|none] [--threads N]\n"
     "                  [--alloc-failures N] [--depth N] [--time SECONDS] [--token T]\n"
@@ -55,7 +55,7 @@ StrategyKind strategy_named(std::string_view name) {
     throw Usage{"--strategy " + std::string(name) + ": no such strategy"};
 }
 
-Arguments parse(int argc, char **argv) {
+Arguments parse(int argc, char** argv) {
     Arguments arguments;
     for (int i = 1; i < argc; ++i) {
         const std::string_view option = argv[i];
@@ -64,7 +64,7 @@ Arguments parse(int argc, char **argv) {
                 throw Usage{std::string(option) + " needs a value"};
             return argv[i];
         };
-        SearchOptions &search = arguments.search;
+        SearchOptions& search = arguments.search;
         if (option == "--variant")
             arguments.variant = value();
         else if (option == "--strategy")
@@ -112,23 +112,22 @@ Arguments parse(int argc, char **argv) {
 
 void list(bool json) {
     ordered_json all = ordered_json::array();
-    for (const Core *core : cores()) {
+    for (const Core* core : cores()) {
         if (!json)
             std::printf("%-16.*s %.*s\n", int(core->name.size()), core->name.data(),
                         int(core->about.size()), core->about.data());
         ordered_json variants = ordered_json::array();
-        for (const Variant &variant : core->variants) {
+        for (const Variant& variant : core->variants) {
             if (!json)
                 std::printf("    %-20.*s %.*s\n", int(variant.name.size()), variant.name.data(),
                             int(variant.about.size()), variant.about.data());
             ordered_json expected = ordered_json::array();
-            for (const Expected &one : variant.expected)
+            for (const Expected& one : variant.expected)
                 expected.push_back({{"signature", one.signature},
                                     {"reason", one.reason},
                                     {"required", one.required}});
-            variants.push_back({{"name", variant.name},
-                                {"about", variant.about},
-                                {"expected", expected}});
+            variants.push_back(
+                {{"name", variant.name}, {"about", variant.about}, {"expected", expected}});
         }
         all.push_back({{"core", core->name},
                        {"about", core->about},
@@ -140,20 +139,20 @@ void list(bool json) {
 }
 
 struct Result {
-    const Variant *variant;
+    const Variant* variant;
     SearchReport report;
     Verdict verdict;
     std::optional<SearchReport> unreduced;
     bool same_outcomes = true;
 };
 
-std::string command(const Core &core, const std::string &token) {
+std::string command(const Core& core, const std::string& token) {
     return "at-explore " + std::string(core.name) + " --strategy replay --token " + token;
 }
 
-ordered_json to_json(const Core &core, const Result &result) {
+ordered_json to_json(const Core& core, const Result& result) {
     ordered_json findings = ordered_json::array();
-    for (const auto &[signature, shown] : result.report.shown)
+    for (const auto& [signature, shown] : result.report.shown)
         findings.push_back({{"oracle", shown.finding.oracle},
                             {"title", shown.finding.title},
                             {"signature", signature},
@@ -162,7 +161,7 @@ ordered_json to_json(const Core &core, const Result &result) {
                             {"times", shown.times},
                             {"token", shown.token},
                             {"columns", shown.columns}});
-    const SearchCounts &counts = result.report.counts;
+    const SearchCounts& counts = result.report.counts;
     ordered_json out{{"core", core.name},
                      {"variant", result.variant->name},
                      {"racers", result.report.racers},
@@ -189,17 +188,17 @@ ordered_json to_json(const Core &core, const Result &result) {
     return out;
 }
 
-void print_findings(const Core &core, const Result &result) {
-    for (const auto &[signature, shown] : result.report.shown) {
+void print_findings(const Core& core, const Result& result) {
+    for (const auto& [signature, shown] : result.report.shown) {
         std::printf("\n%.*s %.*s: %s\n", int(core.name.size()), core.name.data(),
                     int(result.variant->name.size()), result.variant->name.data(),
                     signature.c_str());
-        for (const std::string &row : shown.columns)
+        for (const std::string& row : shown.columns)
             std::printf("%s\n", row.c_str());
         std::printf("%s: %s\n", shown.finding.oracle.c_str(), shown.finding.title.c_str());
-        for (const std::string &line : shown.finding.evidence)
+        for (const std::string& line : shown.finding.evidence)
             std::printf("    %s\n", line.c_str());
-        for (const Expected &one : result.variant->expected)
+        for (const Expected& one : result.variant->expected)
             if (one.signature == signature)
                 std::printf("    expected: %.*s\n", int(one.reason.size()), one.reason.data());
         if (!shown.token.empty())
@@ -207,8 +206,8 @@ void print_findings(const Core &core, const Result &result) {
     }
 }
 
-void print_row(const Result &result) {
-    const SearchReport &report = result.report;
+void print_row(const Result& result) {
+    const SearchReport& report = result.report;
     std::string state = report.counts.complete ? "complete" : "not complete";
     if (!result.verdict.as_expected())
         state += ", NOT AS EXPECTED";
@@ -221,13 +220,13 @@ void print_row(const Result &result) {
                     static_cast<unsigned long long>(result.unreduced->counts.schedules),
                     double(result.unreduced->counts.schedules) / double(report.counts.schedules),
                     report.outcomes.size(), result.same_outcomes ? "the same" : "NOT THE SAME");
-    for (const std::string &missing : result.verdict.missing)
+    for (const std::string& missing : result.verdict.missing)
         std::printf("    missing: %s\n", missing.c_str());
-    for (const std::string &unexpected : result.verdict.unexpected)
+    for (const std::string& unexpected : result.verdict.unexpected)
         std::printf("    unexpected: %s\n", unexpected.c_str());
 }
 
-Result explore(Exec &exec, const Core &core, unsigned index, const Arguments &arguments) {
+Result explore(Exec& exec, const Core& core, unsigned index, const Arguments& arguments) {
     Result result;
     result.variant = &core.variants[index];
     SearchOptions options = arguments.search;
@@ -248,20 +247,20 @@ Result explore(Exec &exec, const Core &core, unsigned index, const Arguments &ar
     return result;
 }
 
-int run(const Arguments &arguments) {
+int run(const Arguments& arguments) {
     if (arguments.core == "list") {
         list(arguments.json);
         return 0;
     }
-    const Core *const core = find_core(arguments.core);
+    const Core* const core = find_core(arguments.core);
     if (!core)
         throw Usage{"no core " + arguments.core + " (list shows them)"};
     std::vector<unsigned> chosen;
     for (unsigned i = 0; i < core->variants.size(); ++i) {
-        const Variant &variant = core->variants[i];
-        const auto &token = arguments.search.token;
-        if (token && (token->core != name_hash(core->name) ||
-                      token->variant != name_hash(variant.name)))
+        const Variant& variant = core->variants[i];
+        const auto& token = arguments.search.token;
+        if (token &&
+            (token->core != name_hash(core->name) || token->variant != name_hash(variant.name)))
             continue;
         if (arguments.variant.empty() || variant.name == arguments.variant)
             chosen.push_back(i);
@@ -276,27 +275,28 @@ int run(const Arguments &arguments) {
         results.push_back(explore(exec, *core, index, arguments));
 
     bool any = false;
-    for (const Result &result : results)
+    for (const Result& result : results)
         any |= !result.report.shown.empty() || !result.same_outcomes;
     if (arguments.json) {
         ordered_json all = ordered_json::array();
-        for (const Result &result : results)
+        for (const Result& result : results)
             all.push_back(to_json(*core, result));
         std::printf("%s\n", all.dump(1).c_str());
         return any;
     }
-    for (const Result &result : results)
+    for (const Result& result : results)
         print_findings(*core, result);
-    const SearchReport &first = results.front().report;
+    const SearchReport& first = results.front().report;
     std::printf("\n%.*s: %u racers, %s%s\n", int(core->name.size()), core->name.data(),
                 first.racers,
                 arguments.search.strategy != StrategyKind::exhaustive ? "sampled"
-                : first.preemptions == unbounded                       ? "no preemption bound"
+                : first.preemptions == unbounded
+                    ? "no preemption bound"
                     : (std::to_string(first.preemptions) + " preemptions").c_str(),
                 "");
     std::printf("%-24s %8s %8s %12s %12s  %s\n", "variant", "expected", "found", "schedules",
                 "steps", "search");
-    for (const Result &result : results)
+    for (const Result& result : results)
         print_row(result);
     if (results.size() == 1 && !first.shown.empty())
         std::printf("%s\n", command(*core, first.shown.begin()->second.token).c_str());
@@ -305,12 +305,12 @@ int run(const Arguments &arguments) {
 
 } // namespace
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
     try {
         return run(parse(argc, argv));
-    } catch (const Usage &error) {
+    } catch (const Usage& error) {
         std::cerr << error.complaint << '\n' << usage;
-    } catch (const std::exception &error) {
+    } catch (const std::exception& error) {
         std::cerr << "at-explore: " << error.what() << '\n';
     }
     return 2;

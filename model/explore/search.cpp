@@ -7,18 +7,18 @@ namespace at::model {
 namespace {
 
 struct Program {
-    const Core *core;
+    const Core* core;
     unsigned variant;
     unsigned racers;
 };
 
-void build(void *argument) {
-    const auto &program = *static_cast<const Program *>(argument);
+void build(void* argument) {
+    const auto& program = *static_cast<const Program*>(argument);
     Setup setup(program.variant, program.racers);
     program.core->build(setup);
 }
 
-std::unique_ptr<Strategy> make_strategy(const SearchOptions &options, unsigned preemptions) {
+std::unique_ptr<Strategy> make_strategy(const SearchOptions& options, unsigned preemptions) {
     switch (options.strategy) {
     case StrategyKind::pct:
         return make_pct(options.seed, options.pct_depth);
@@ -33,24 +33,24 @@ std::unique_ptr<Strategy> make_strategy(const SearchOptions &options, unsigned p
 }
 
 // Runs the schedule just run a second time, recorded; whether it went the same way.
-bool again(Exec &exec, Program &program, const Limits &limits) {
+bool again(Exec& exec, Program& program, const Limits& limits) {
     const std::uint64_t hash = exec.trace_hash();
     const Choices choices = exec.choices();
     std::vector<std::string> before;
-    for (const Finding &finding : exec.findings())
+    for (const Finding& finding : exec.findings())
         before.push_back(finding.signature);
     const auto replay = make_replay(choices);
     replay->begin(exec);
     exec.run(*replay, build, &program, limits, true);
     std::vector<std::string> after;
-    for (const Finding &finding : exec.findings())
+    for (const Finding& finding : exec.findings())
         after.push_back(finding.signature);
     return exec.trace_hash() == hash && exec.choices() == choices && before == after;
 }
 
-std::string end_of(const Exec &exec) {
+std::string end_of(const Exec& exec) {
     std::string text = exec.outcome();
-    for (const Finding &finding : exec.findings())
+    for (const Finding& finding : exec.findings())
         text += " !" + finding.signature;
     return text;
 }
@@ -68,7 +68,7 @@ Shown nondeterminism(std::uint64_t schedule) {
 
 } // namespace
 
-SearchReport search(Exec &exec, const Core &core, unsigned variant, const SearchOptions &options) {
+SearchReport search(Exec& exec, const Core& core, unsigned variant, const SearchOptions& options) {
     using Clock = std::chrono::steady_clock;
     SearchReport report;
     Limits limits = core.bounds.limits;
@@ -92,7 +92,7 @@ SearchReport search(Exec &exec, const Core &core, unsigned variant, const Search
         report.counts.steps += exec.steps();
         report.counts.depth_max = std::max<std::uint64_t>(report.counts.depth_max, exec.steps());
         strategy->end(end);
-        report.trace_hash = exec.trace_hash();
+        report.trace_hash = (report.trace_hash ^ exec.trace_hash()) * 0x9e3779b97f4a7c15ull;
         if (end == End::diverged) {
             report.nondeterministic = true;
             report.shown.emplace("nondeterminism:trace", nondeterminism(number));
@@ -101,8 +101,8 @@ SearchReport search(Exec &exec, const Core &core, unsigned variant, const Search
         if (options.keep_outcomes && end != End::cut)
             report.outcomes.insert(end_of(exec));
         bool unseen = false;
-        for (const Finding &finding : exec.findings()) {
-            Shown &shown = report.shown[finding.signature];
+        for (const Finding& finding : exec.findings()) {
+            Shown& shown = report.shown[finding.signature];
             unseen |= shown.times++ == 0;
         }
         if (unseen || number % options.sample_every == 1) {
@@ -118,8 +118,8 @@ SearchReport search(Exec &exec, const Core &core, unsigned variant, const Search
                 print_token({name_hash(core.name), name_hash(core.variants[variant].name),
                              report.racers, limits, exec.choices()});
             const auto columns = print_columns(exec);
-            for (const Finding &finding : exec.findings()) {
-                Shown &shown = report.shown[finding.signature];
+            for (const Finding& finding : exec.findings()) {
+                Shown& shown = report.shown[finding.signature];
                 if (shown.times != 1)
                     continue;
                 shown.finding = finding;
@@ -148,23 +148,23 @@ bool matches(std::string_view pattern, std::string_view signature) {
 }
 } // namespace
 
-Verdict judge(const Variant &variant, const SearchReport &report) {
+Verdict judge(const Variant& variant, const SearchReport& report) {
     Verdict verdict;
-    for (const Expected &expected : variant.expected)
+    for (const Expected& expected : variant.expected)
         if (expected.required &&
             std::none_of(report.shown.begin(), report.shown.end(),
-                         [&](const auto &one) { return matches(expected.signature, one.first); }))
+                         [&](const auto& one) { return matches(expected.signature, one.first); }))
             verdict.missing.emplace_back(expected.signature);
-    for (const auto &[signature, shown] : report.shown)
+    for (const auto& [signature, shown] : report.shown)
         if (std::none_of(variant.expected.begin(), variant.expected.end(),
-                         [&](const Expected &one) { return matches(one.signature, signature); }))
+                         [&](const Expected& one) { return matches(one.signature, signature); }))
             verdict.unexpected.push_back(signature);
     return verdict;
 }
 
-std::vector<std::string> print_columns(const Exec &exec) {
+std::vector<std::string> print_columns(const Exec& exec) {
     std::array<Mask, 4> in_column{};
-    for (const TraceLine &line : exec.lines())
+    for (const TraceLine& line : exec.lines())
         if (line.fiber < max_fibers)
             in_column[static_cast<unsigned>(exec.fiber(line.fiber).racer)] |= bit(line.fiber);
     std::vector<unsigned> columns;
@@ -185,28 +185,26 @@ std::vector<std::string> print_columns(const Exec &exec) {
         head += padded(racer_name(static_cast<Racer>(racer)));
     rows.push_back(head + "source");
     unsigned step = 0;
-    for (const TraceLine &line : exec.lines()) {
+    for (const TraceLine& line : exec.lines()) {
         std::string number = line.step ? std::to_string(++step) : "";
         number.insert(0, 4 - std::min<std::size_t>(4, number.size()), ' ');
         std::string row = number + "  ";
         const std::string_view file = line.where.file_name();
         const auto slash = file.rfind('/');
-        const std::string source =
-            std::string(slash == file.npos ? file : file.substr(slash + 1)) + ":" +
-            std::to_string(line.where.line());
+        const std::string source = std::string(slash == file.npos ? file : file.substr(slash + 1)) +
+                                   ":" + std::to_string(line.where.line());
         if (line.fiber >= max_fibers || line.text.starts_with("**")) {
             const bool placed = !source.starts_with("exec.cpp:");
             rows.push_back(row + line.text + (placed ? "  (" + source + ")" : ""));
             continue;
         }
-        const Fiber &fiber = exec.fiber(line.fiber);
+        const Fiber& fiber = exec.fiber(line.fiber);
         const auto racer = static_cast<unsigned>(fiber.racer);
         const bool alone = (in_column[racer] & (in_column[racer] - 1)) == 0;
-        const std::string text =
-            (alone && std::string_view(fiber.name) == racer_name(fiber.racer)
-                 ? ""
-                 : std::string(fiber.name) + ": ") +
-            line.text;
+        const std::string text = (alone && std::string_view(fiber.name) == racer_name(fiber.racer)
+                                      ? ""
+                                      : std::string(fiber.name) + ": ") +
+                                 line.text;
         for (const unsigned column : columns)
             row += padded(column == racer ? text : "");
         rows.push_back(row + source);

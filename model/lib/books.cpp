@@ -4,8 +4,8 @@
 
 namespace at::model {
 
-Refs::Holder &Refs::holder(const char *holder_name) {
-    for (Holder &one : holder_)
+Refs::Holder& Refs::holder(const char* holder_name) {
+    for (Holder& one : holder_)
         if (!one.name || std::string_view(one.name) == holder_name) {
             one.name = holder_name;
             return one;
@@ -13,7 +13,7 @@ Refs::Holder &Refs::holder(const char *holder_name) {
     throw std::length_error("more than 8 holders of one reference count");
 }
 
-void Refs::get(const char *by, Location where) {
+void Refs::get(const char* by, Location where) {
     exec->point(this, Access::write, "get", where);
     if (exec->live() && count_ <= 0)
         exec->fail("reference", std::string(name) + " taken from zero by " + by,
@@ -24,13 +24,13 @@ void Refs::get(const char *by, Location where) {
         exec->remark(where, "  %s: %s takes one, %d", name, by, count_);
 }
 
-bool Refs::put(const char *by, Location where) {
+bool Refs::put(const char* by, Location where) {
     exec->point(this, Access::write, "put", where);
     if (exec->live()) {
         exec->acquire(release);
         exec->release(release);
     }
-    Holder &one = holder(by);
+    Holder& one = holder(by);
     if (count_ <= 0)
         exec->fail("reference", std::string(name) + " dropped below zero by " + by,
                    std::string(name) + ":" + by + ":below-zero", where);
@@ -46,13 +46,13 @@ bool Refs::put(const char *by, Location where) {
 
 std::string Refs::holders() const {
     std::string text;
-    for (const Holder &one : holder_)
+    for (const Holder& one : holder_)
         if (one.name && one.held)
             text += (text.empty() ? "" : ",") + std::string(one.name);
     return text;
 }
 
-Ledger::Request Ledger::submitted(const char *name) {
+Ledger::Request Ledger::submitted(const char* name) {
     if (requests_ == requests_max)
         throw std::length_error("more than 16 requests in one schedule");
     line_[requests_] = {name, 0, 0, false, false};
@@ -60,7 +60,7 @@ Ledger::Request Ledger::submitted(const char *name) {
 }
 
 void Ledger::event(Request request, long result, Location where) {
-    Line &line = line_[request];
+    Line& line = line_[request];
     if (exec->recording())
         exec->remark(where, "event of %s: %ld", line.name, result);
     if (++line.events > 1)
@@ -74,7 +74,7 @@ void Ledger::event(Request request, long result, Location where) {
 }
 
 void Ledger::cancelled(Request request, Location where) {
-    Line &line = line_[request];
+    Line& line = line_[request];
     if (exec->recording())
         exec->remark(where, "io_cancel of %s succeeds", line.name);
     if (line.cancelled)
@@ -87,13 +87,14 @@ void Ledger::cancelled(Request request, Location where) {
                    std::string(line.name) + ":event-and-cancel", where);
 }
 
-void Ledger::refused(Request request) { line_[request].refused = true; }
+void Ledger::refused(Request request) {
+    line_[request].refused = true;
+}
 
 void Ledger::check(Location where) const {
     for (unsigned i = 0; i < requests_; ++i) {
-        const Line &line = line_[i];
-        const bool owed =
-            !line.refused && !(line.cancelled && !contract_.cancelled_sends_event);
+        const Line& line = line_[i];
+        const bool owed = !line.refused && !(line.cancelled && !contract_.cancelled_sends_event);
         if (owed && !line.events)
             exec->fail("ledger", std::string(line.name) + " never completes",
                        std::string(line.name) + ":no-event", where);

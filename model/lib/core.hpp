@@ -14,13 +14,13 @@
 namespace at::model {
 
 struct Expected {
-    std::string_view signature;   // exact; a last '*' stands for any rest
-    std::string_view reason;      // the text's claim, or the commit that fixed it
-    bool required = true;         // false: a further consequence that need not show
+    std::string_view signature; // exact; a last '*' stands for any rest
+    std::string_view reason;    // the text's claim, or the commit that fixed it
+    bool required = true;       // false: a further consequence that need not show
 };
 
 struct Variant {
-    std::string_view name;        // as-posted, fixed, …
+    std::string_view name; // as-posted, fixed, …
     std::string_view about;
     std::vector<Expected> expected;
 };
@@ -33,34 +33,33 @@ struct Bounds {
 
 // What build functions see. Everything is made anew for each schedule.
 class Setup {
-  public:
+public:
     Setup(unsigned variant, unsigned racers) : variant_(variant), racers_(racers) {}
 
-    unsigned variant() const { return variant_; }  // index into Core::variants
-    unsigned racers() const { return racers_; }    // --threads, or Bounds::racers
+    unsigned variant() const { return variant_; } // index into Core::variants
+    unsigned racers() const { return racers_; }   // --threads, or Bounds::racers
 
     // A task. Its function runs on a fiber's stack of 60 KiB.
-    template <class F> void task(const char *name, Racer racer, F function) {
+    template <class F> void task(const char* name, Racer racer, F function) {
         fiber(name, racer, Context::task, function);
     }
     // Runs once, at any time, in hardirq context.
-    template <class F> void irq(const char *name, Racer racer, F function) {
+    template <class F> void irq(const char* name, Racer racer, F function) {
         fiber(name, racer, Context::hardirq, function);
     }
     // When all fibers have finished without a finding.
     template <class F> void at_end(F check) {
-        exec->at_end([](void *f) { (*static_cast<F *>(f))(); }, keep(check));
+        exec->at_end([](void* f) { (*static_cast<F*>(f))(); }, keep(check));
     }
 
-  private:
-    template <class F> static void *keep(F function) {
+private:
+    template <class F> static void* keep(F function) {
         static_assert(std::is_trivially_destructible_v<F>, "schedules end without destructors");
         return new (exec->allocate(sizeof(F), alignof(F))) F(function);
     }
-    template <class F> void fiber(const char *name, Racer racer, Context context, F function) {
+    template <class F> void fiber(const char* name, Racer racer, Context context, F function) {
         exec->spawn(
-            name, racer, context, [](void *f) { (*static_cast<F *>(f))(); }, keep(function),
-            false);
+            name, racer, context, [](void* f) { (*static_cast<F*>(f))(); }, keep(function), false);
     }
     unsigned variant_;
     unsigned racers_;
@@ -71,25 +70,25 @@ struct Core {
     std::string_view about;
     std::string_view cites;
     std::vector<Variant> variants;
-    void (*build)(Setup &);
+    void (*build)(Setup&);
     Bounds bounds{};
 };
 
-const std::vector<const Core *> &cores();   // by name
-const Core *find_core(std::string_view name);
+const std::vector<const Core*>& cores(); // by name
+const Core* find_core(std::string_view name);
 
 struct Register {
     explicit Register(Core core);
 };
 
 // The observable end of a schedule; the set of these is compared with and without reduction.
-void outcome(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void outcome(const char* format, ...) __attribute__((format(printf, 1, 2)));
 
 // A finding of the core's own: require(x == 0, "ledger", "r0:wrong-result", "r0 publishes …").
-void require(bool holds, const char *oracle, const char *cause, const char *title,
+void require(bool holds, const char* oracle, const char* cause, const char* title,
              Location where = Location::current());
 
-inline unsigned choose(unsigned n, const char *what, Location where = Location::current()) {
+inline unsigned choose(unsigned n, const char* what, Location where = Location::current()) {
     return exec->choose(n, what, where);
 }
 

@@ -2,7 +2,7 @@
 
 namespace at::model {
 
-bool Event::arm(const char *verb, Location where) {
+bool Event::arm(const char* verb, Location where) {
     exec->point(this, Access::write, verb, where);
     const bool was = armed_;
     armed_ = true;
@@ -14,7 +14,7 @@ bool Event::arm(const char *verb, Location where) {
     return was;
 }
 
-bool Event::disarm(const char *verb, Location where) {
+bool Event::disarm(const char* verb, Location where) {
     exec->point(this, Access::write, verb, where);
     const bool was = armed_;
     armed_ = false;
@@ -26,7 +26,7 @@ bool Event::disarm(const char *verb, Location where) {
 void Event::wait_idle(Location where) {
     if (!exec->live())
         return;
-    const Fiber &self = exec->self();
+    const Fiber& self = exec->self();
     if (self.id == fiber_)
         exec->fail("deadlock", std::string(self.name) + " waits for its own callback to end",
                    std::string(self.name) + ":waits-for-itself", where);
@@ -36,15 +36,15 @@ void Event::wait_idle(Location where) {
     exec->acquire(release);
 }
 
-void Event::body(void *self) {
-    auto &event = *static_cast<Event *>(self);
+void Event::body(void* self) {
+    auto& event = *static_cast<Event*>(self);
     for (;;) {
         exec->point(&event, Access::write, "fires", Location::current(), event.armed_);
         event.armed_ = false;
         event.running_ = true;
         exec->disable(event.idle_waiters_);
         exec->acquire(event.release);
-        Fiber &self_fiber = exec->self();
+        Fiber& self_fiber = exec->self();
         self_fiber.daemon = false; // idle for ever is no hang, stuck in a callback is
         event.call_(event.function_);
         self_fiber.daemon = true;
@@ -63,21 +63,22 @@ struct Rcu {
     struct Grace {
         Mask readers;
         FiberId waiter;
-        RcuHead *head;
+        RcuHead* head;
     };
     static constexpr unsigned graces_max = 64;
 
     Cell cell{"rcu"};
+    Clocks left_before{}; // what every section left so far has done: a grace period orders it
     Mask readers = 0;
     unsigned graces = 0;
     Grace grace[graces_max];
 
-    static Rcu &get() {
+    static Rcu& get() {
         if (!exec->rcu)
             exec->rcu = new (exec->allocate(sizeof(Rcu), alignof(Rcu))) Rcu;
-        return *static_cast<Rcu *>(exec->rcu);
+        return *static_cast<Rcu*>(exec->rcu);
     }
-    void begin(FiberId waiter, RcuHead *head) {
+    void begin(FiberId waiter, RcuHead* head) {
         if (graces == graces_max)
             throw std::length_error("more than 64 grace periods in one schedule");
         grace[graces++] = {readers & ~bit(waiter), waiter, head};
@@ -93,7 +94,7 @@ struct Rcu {
                 over(grace[i]);
         }
     }
-    static void over(const Grace &ended) {
+    static void over(const Grace& ended) {
         if (ended.head)
             ended.head->ready_ = true;
         exec->enable(bit(ended.waiter));
@@ -103,7 +104,7 @@ struct Rcu {
 void rcu_read_lock(Location where) {
     if (!exec->live() || exec->self().rcu_depth++)
         return;
-    Rcu &rcu = Rcu::get();
+    Rcu& rcu = Rcu::get();
     exec->point(&rcu.cell, Access::read, "rcu_read_lock", where);
     rcu.readers |= bit(exec->self().id);
     exec->acquire(rcu.cell.release);
@@ -112,8 +113,9 @@ void rcu_read_lock(Location where) {
 void rcu_read_unlock(Location where) {
     if (!exec->live() || --exec->self().rcu_depth)
         return;
-    Rcu &rcu = Rcu::get();
+    Rcu& rcu = Rcu::get();
     exec->point(&rcu.cell, Access::read, "rcu_read_unlock", where);
+    exec->release(rcu.left_before);
     rcu.left(exec->self().id);
 }
 
@@ -121,12 +123,13 @@ void synchronize_rcu(Location where) {
     if (!exec->live())
         return;
     might_sleep(where);
-    Rcu &rcu = Rcu::get();
+    Rcu& rcu = Rcu::get();
     exec->point(&rcu.cell, Access::write, "synchronize_rcu", where);
     exec->release(rcu.cell.release);
+    exec->acquire(rcu.left_before);
     if (!rcu.readers)
         return;
-    Fiber &self = exec->self();
+    Fiber& self = exec->self();
     rcu.begin(self.id, nullptr);
     self.waits_for = &rcu.cell;
     exec->point(nullptr, Access::none, "grace period", where, false);
@@ -134,7 +137,7 @@ void synchronize_rcu(Location where) {
 }
 
 void RcuHead::call(Location where) {
-    Rcu &rcu = Rcu::get();
+    Rcu& rcu = Rcu::get();
     exec->point(&rcu.cell, Access::write, "call_rcu", where);
     if (called_) {
         exec->fail("reference", std::string(name) + " given to call_rcu() twice",
@@ -147,15 +150,17 @@ void RcuHead::call(Location where) {
         return;
     }
     exec->release(rcu.cell.release);
+    before_ = rcu.left_before;
     exec->order_after_self(exec->sleeper(fiber_));
     rcu.begin(fiber_, this);
     if (!rcu.readers)
         Rcu::over(rcu.grace[rcu.graces - 1]);
 }
 
-void RcuHead::body(void *self) {
-    auto &head = *static_cast<RcuHead *>(self);
+void RcuHead::body(void* self) {
+    auto& head = *static_cast<RcuHead*>(self);
     exec->point(&Rcu::get().cell, Access::write, "rcu callback", Location::current(), head.ready_);
+    exec->acquire(head.before_);
     exec->self().daemon = false;
     head.call_(head.function_);
 }

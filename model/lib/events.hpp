@@ -11,39 +11,39 @@ namespace at::model {
 
 // Common part: armed, running, and the fiber that fires.
 class Event : public Cell {
-  public:
+public:
     bool armed() const { return armed_; }
 
-  protected:
+protected:
     template <class F>
-    Event(const char *event_name, Racer racer, Context context, F function) : Cell(event_name) {
+    Event(const char* event_name, Racer racer, Context context, F function) : Cell(event_name) {
         static_assert(std::is_trivially_destructible_v<F>);
-        auto *const kept = new (exec->allocate(sizeof(F), alignof(F))) F(function);
-        call_ = [](void *f) { (*static_cast<F *>(f))(); };
+        auto* const kept = new (exec->allocate(sizeof(F), alignof(F))) F(function);
+        call_ = [](void* f) { (*static_cast<F*>(f))(); };
         function_ = kept;
         fiber_ = exec->spawn(event_name, racer, context, &Event::body, this, true);
     }
     // Each is one point; true when it was armed before.
-    bool arm(const char *verb, Location where);
-    bool disarm(const char *verb, Location where);
+    bool arm(const char* verb, Location where);
+    bool disarm(const char* verb, Location where);
     void wait_idle(Location where);
 
-  private:
-    static void body(void *self);
+private:
+    static void body(void* self);
 
     bool armed_ = false;
     bool running_ = false;
     FiberId fiber_;
     Mask idle_waiters_ = 0;
-    void (*call_)(void *) = nullptr;
-    void *function_ = nullptr;
+    void (*call_)(void*) = nullptr;
+    void* function_ = nullptr;
 };
 
 // timer_list: the callback runs in softirq context.
 class Timer : public Event {
-  public:
+public:
     template <class F>
-    Timer(const char *timer_name, Racer racer, F function)
+    Timer(const char* timer_name, Racer racer, F function)
         : Event(timer_name, racer, Context::softirq, function) {}
     bool mod(Location where = Location::current()) { return arm("mod_timer", where); }
     bool del(Location where = Location::current()) { return disarm("del_timer", where); }
@@ -57,9 +57,9 @@ class Timer : public Event {
 
 // work_struct on a workqueue: runs in task context; queued once however often it is scheduled.
 class Work : public Event {
-  public:
+public:
     template <class F>
-    Work(const char *work_name, Racer racer, F function)
+    Work(const char* work_name, Racer racer, F function)
         : Event(work_name, racer, Context::task, function) {}
     // False when it was queued already, as schedule_work() says.
     bool schedule(Location where = Location::current()) { return !arm("schedule_work", where); }
@@ -73,9 +73,9 @@ class Work : public Event {
 
 // An interrupt line: raised by the model's device, handled in hardirq context.
 class Interrupt : public Event {
-  public:
+public:
     template <class F>
-    Interrupt(const char *irq_name, Racer racer, F function)
+    Interrupt(const char* irq_name, Racer racer, F function)
         : Event(irq_name, racer, Context::hardirq, function) {}
     void raise(Location where = Location::current()) { arm("raise", where); }
     // synchronize_irq.
@@ -92,23 +92,24 @@ void synchronize_rcu(Location where = Location::current());
 
 // An rcu_head: call_rcu() runs the function in softirq context after a grace period.
 class RcuHead : public Cell {
-  public:
-    template <class F> RcuHead(const char *head_name, Racer racer, F function) : Cell(head_name) {
+public:
+    template <class F> RcuHead(const char* head_name, Racer racer, F function) : Cell(head_name) {
         static_assert(std::is_trivially_destructible_v<F>);
-        auto *const kept = new (exec->allocate(sizeof(F), alignof(F))) F(function);
-        call_ = [](void *f) { (*static_cast<F *>(f))(); };
+        auto* const kept = new (exec->allocate(sizeof(F), alignof(F))) F(function);
+        call_ = [](void* f) { (*static_cast<F*>(f))(); };
         function_ = kept;
         fiber_ = exec->spawn(head_name, racer, Context::softirq, &RcuHead::body, this, true);
     }
     void call(Location where = Location::current());
 
-  private:
-    static void body(void *self);
+private:
+    static void body(void* self);
     FiberId fiber_;
     bool called_ = false;
     bool ready_ = false;
-    void (*call_)(void *) = nullptr;
-    void *function_ = nullptr;
+    Clocks before_{};
+    void (*call_)(void*) = nullptr;
+    void* function_ = nullptr;
     friend struct Rcu;
 };
 

@@ -3,11 +3,11 @@
 namespace at::model {
 
 namespace {
-std::string full_name(ObjectId owner, const char *field) {
+std::string full_name(ObjectId owner, const char* field) {
     return owner == no_object ? std::string(field)
                               : std::string(exec->object(owner).name) + "." + field;
 }
-std::string context_of(const Fiber &self) {
+std::string context_of(const Fiber& self) {
     std::string text = self.running == Context::hardirq   ? "an interrupt"
                        : self.running == Context::softirq ? "a softirq"
                                                           : "a task";
@@ -19,7 +19,7 @@ std::string context_of(const Fiber &self) {
 }
 } // namespace
 
-void report_race(ObjectId owner, const char *field, FiberId other, const char *verb,
+void report_race(ObjectId owner, const char* field, FiberId other, const char* verb,
                  Location where) {
     const std::string name = full_name(owner, field);
     exec->found("data-race",
@@ -28,13 +28,13 @@ void report_race(ObjectId owner, const char *field, FiberId other, const char *v
                 name, where);
 }
 
-void use(const void *object, const char *field, Location where) {
+void use(const void* object, const char* field, Location where) {
     if (exec->live())
         exec->touch(exec->owner_of(object), field, where);
 }
 
 void might_sleep(Location where) {
-    const Fiber &self = exec->self();
+    const Fiber& self = exec->self();
     if (!exec->live() || (self.running == Context::task && !self.preempt_count && !self.irqs_off &&
                           !self.bh_off && !self.rcu_depth))
         return;
@@ -47,7 +47,7 @@ void might_sleep(Location where) {
 // The kernel's lockdep states IN-HARDIRQ and HARDIRQ-ON (and those of softirq) of one lock: both
 // seen means that the interrupt can find the lock held on its own CPU.
 void SpinLock::judge_context(Location where) {
-    const Fiber &self = exec->self();
+    const Fiber& self = exec->self();
     if (self.running == Context::hardirq)
         in_hardirq_ = true;
     else if (!self.irqs_off)
@@ -68,14 +68,13 @@ void SpinLock::judge_context(Location where) {
                    full_name(owner, name) + ":softirq-unsafe", where);
 }
 
-void SpinLock::take(const char *verb, Location where) {
+void SpinLock::take(const char* verb, Location where) {
     if (!exec->live())
         return;
-    Fiber &self = exec->self();
+    Fiber& self = exec->self();
     if (owner_ == self.id) {
         exec->fail("deadlock",
-                   std::string(self.name) + " takes " + full_name(owner, name) +
-                       ", which it holds",
+                   std::string(self.name) + " takes " + full_name(owner, name) + ", which it holds",
                    std::string(self.name) + ":" + name + ":recursive", where);
     }
     waiters_ |= bit(self.id);
@@ -95,7 +94,7 @@ bool SpinLock::trylock(Location where) {
     if (owner_ != no_fiber)
         return false;
     judge_context(where);
-    Fiber &self = exec->self();
+    Fiber& self = exec->self();
     ++self.preempt_count;
     owner_ = self.id;
     exec->disable(waiters_);
@@ -106,11 +105,12 @@ bool SpinLock::trylock(Location where) {
 void SpinLock::give(Location where) {
     if (!exec->live())
         return;
-    Fiber &self = exec->self();
+    Fiber& self = exec->self();
     exec->touch(owner, name, where);
     if (owner_ != self.id)
-        exec->fail("context", std::string(self.name) + " unlocks " + full_name(owner, name) +
-                                  ", which it does not hold",
+        exec->fail("context",
+                   std::string(self.name) + " unlocks " + full_name(owner, name) +
+                       ", which it does not hold",
                    std::string(self.name) + ":" + name + ":not-held", where);
     owner_ = no_fiber;
     --self.preempt_count;
@@ -121,7 +121,7 @@ void SpinLock::give(Location where) {
 }
 
 void SpinLock::irqs_enable(Location where) {
-    Fiber &self = exec->self();
+    Fiber& self = exec->self();
     if (exec->live() && self.irqs_off == 0)
         exec->fail("context", std::string(self.name) + " enables interrupts that were not off",
                    std::string(self.name) + ":irqs-enabled", where);
@@ -133,11 +133,10 @@ void Mutex::lock(Location where) {
     if (!exec->live())
         return;
     might_sleep(where);
-    Fiber &self = exec->self();
+    Fiber& self = exec->self();
     if (owner_ == self.id)
         exec->fail("deadlock",
-                   std::string(self.name) + " takes " + full_name(owner, name) +
-                       ", which it holds",
+                   std::string(self.name) + " takes " + full_name(owner, name) + ", which it holds",
                    std::string(self.name) + ":" + name + ":recursive", where);
     waiters_ |= bit(self.id);
     exec->point(this, Access::write, "mutex_lock", where, owner_ == no_fiber);
@@ -162,7 +161,7 @@ void WaitQueue::prepare_to_wait(Location where) {
     if (!exec->live())
         return;
     exec->point(this, Access::write, "prepare_to_wait", where);
-    Fiber &self = exec->self();
+    Fiber& self = exec->self();
     exec->acquire(release);
     sleepers_ |= bit(self.id);
     self.sleeping = true;
@@ -172,7 +171,7 @@ void WaitQueue::schedule(Location where) {
     if (!exec->live())
         return;
     might_sleep(where);
-    Fiber &self = exec->self();
+    Fiber& self = exec->self();
     if (!self.sleeping)
         return;
     self.waits_for = this;
@@ -196,7 +195,7 @@ bool WaitQueue::wake_up(Location where) {
     const bool any = sleepers_ != 0;
     for (Mask set = sleepers_; set; set &= set - 1) {
         const auto id = static_cast<FiberId>(__builtin_ctz(set));
-        Fiber &sleeper = exec->sleeper(id);
+        Fiber& sleeper = exec->sleeper(id);
         if (!sleeper.sleeping)
             continue;
         sleeper.sleeping = false;

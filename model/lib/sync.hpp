@@ -7,8 +7,8 @@ namespace at::model {
 
 // What lockdep would say of a spinlock: taken in an interrupt, and elsewhere with that enabled.
 class SpinLock : public Cell {
-  public:
-    explicit SpinLock(const char *cell_name) : Cell(cell_name) {}
+public:
+    explicit SpinLock(const char* cell_name) : Cell(cell_name) {}
 
     void lock(Location where = Location::current()) { take("spin_lock", where); }
     void unlock(Location where = Location::current()) { give(where); }
@@ -37,8 +37,8 @@ class SpinLock : public Cell {
     static void irqs_disable() { ++exec->self().irqs_off; }
     static void irqs_enable(Location where = Location::current());
 
-  private:
-    void take(const char *verb, Location where);
+private:
+    void take(const char* verb, Location where);
     void give(Location where);
     void judge_context(Location where);
 
@@ -48,35 +48,35 @@ class SpinLock : public Cell {
 };
 
 class Mutex : public Cell {
-  public:
-    explicit Mutex(const char *cell_name) : Cell(cell_name) {}
+public:
+    explicit Mutex(const char* cell_name) : Cell(cell_name) {}
     void lock(Location where = Location::current());
     void unlock(Location where = Location::current());
 
-  private:
+private:
     FiberId owner_ = no_fiber;
     Mask waiters_ = 0;
 };
 
 // Guard for either, in the order that a block gives.
 template <class L> class Locked {
-  public:
-    explicit Locked(L &lock, Location where = Location::current()) : lock_(lock) {
+public:
+    explicit Locked(L& lock, Location where = Location::current()) : lock_(lock) {
         lock_.lock(where);
     }
     ~Locked() { lock_.unlock(); }
-    Locked(const Locked &) = delete;
-    Locked &operator=(const Locked &) = delete;
+    Locked(const Locked&) = delete;
+    Locked& operator=(const Locked&) = delete;
 
-  private:
-    L &lock_;
+private:
+    L& lock_;
 };
 
 // prepare_to_wait, schedule, finish_wait, wake_up: the sleeper is on the queue from prepare to
 // finish, and a wake-up makes it runnable whether or not it sleeps yet.
 class WaitQueue : public Cell {
-  public:
-    explicit WaitQueue(const char *cell_name) : Cell(cell_name) {}
+public:
+    explicit WaitQueue(const char* cell_name) : Cell(cell_name) {}
 
     void prepare_to_wait(Location where = Location::current());
     void schedule(Location where = Location::current());
@@ -87,12 +87,12 @@ class WaitQueue : public Cell {
     // wait_event(): `condition` makes its own points. `truth` says without a point whether the
     // condition holds, so that a sleeper that nobody woke is told from one with nothing to do.
     template <class C, class T>
-    void wait_event(C condition, const T &truth, Location where = Location::current()) {
+    void wait_event(C condition, const T& truth, Location where = Location::current()) {
         might_sleep(where);
         if (condition())
             return;
-        Fiber &self = exec->self();
-        self.wait_over = [](const void *t) { return bool((*static_cast<const T *>(t))()); };
+        Fiber& self = exec->self();
+        self.wait_over = [](const void* t) { return bool((*static_cast<const T*>(t))()); };
         self.wait_argument = &truth;
         for (;;) {
             prepare_to_wait(where);
@@ -103,29 +103,32 @@ class WaitQueue : public Cell {
         finish_wait(where);
         self.wait_over = nullptr;
     }
-    template <class V> void wait_until_zero(Atomic<V> &value, Location where = Location::current()) {
+    template <class V>
+    void wait_until_zero(Atomic<V>& value, Location where = Location::current()) {
         wait_event([&] { return value.read_acquire(where) == 0; },
                    [&] { return value.peek() == 0; }, where);
     }
 
-  private:
+private:
     Mask sleepers_ = 0;
 };
 
 class Completion : public Cell {
-  public:
-    explicit Completion(const char *cell_name) : Cell(cell_name) {}
+public:
+    explicit Completion(const char* cell_name) : Cell(cell_name) {}
     void complete(Location where = Location::current());
     void complete_all(Location where = Location::current());
     void wait(Location where = Location::current());
     bool done() const { return done_ > 0; }
 
-  private:
+private:
     unsigned done_ = 0;
     Mask waiters_ = 0;
 };
 
 // cpu_relax() in a loop: blocks until something that was read since the last one changes.
-inline void cpu_relax(Location where = Location::current()) { exec->spin(where); }
+inline void cpu_relax(Location where = Location::current()) {
+    exec->spin(where);
+}
 
 } // namespace at::model

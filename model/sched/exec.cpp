@@ -9,23 +9,23 @@
 
 namespace at::model {
 
-Exec *exec = nullptr;
+Exec* exec = nullptr;
 
-const char *racer_name(Racer racer) {
+const char* racer_name(Racer racer) {
     static constexpr std::array names{"submitter", "device", "canceller", "destroyer"};
     return names[static_cast<unsigned>(racer)];
 }
 
 Exec::Exec() : granule_owner_(arena_bytes / granule, no_object) {
     const std::size_t bytes = max_fibers * stack_bytes;
-    void *stacks = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+    void* stacks = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    void *arena = mmap(nullptr, arena_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-                       -1, 0);
+    void* arena =
+        mmap(nullptr, arena_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (stacks == MAP_FAILED || arena == MAP_FAILED)
         throw std::bad_alloc();
-    stacks_ = static_cast<std::byte *>(stacks);
-    arena_ = static_cast<std::byte *>(arena);
+    stacks_ = static_cast<std::byte*>(stacks);
+    arena_ = static_cast<std::byte*>(arena);
     for (unsigned i = 0; i < max_fibers; ++i) {
         // The lowest page of each stack is a guard.
         mprotect(stacks_ + i * stack_bytes, 4096, PROT_NONE);
@@ -65,7 +65,7 @@ void Exec::reset() {
     lines_.clear();
     choices_.steps.clear();
     choices_.values.clear();
-    Fiber &root = fiber_[root_fiber];
+    Fiber& root = fiber_[root_fiber];
     root.id = root_fiber;
     root.name = "set-up";
     root.epoch = 0;
@@ -74,7 +74,7 @@ void Exec::reset() {
     current_ = &root;
 }
 
-End Exec::run(Strategy &strategy, Build build, void *argument, const Limits &limits, bool record) {
+End Exec::run(Strategy& strategy, Build build, void* argument, const Limits& limits, bool record) {
     if (limits.steps > 10'000)
         throw std::invalid_argument("step bound above 10000");
     reset();
@@ -82,14 +82,14 @@ End Exec::run(Strategy &strategy, Build build, void *argument, const Limits &lim
     dependences_ = strategy.wants_dependences();
     limits_ = limits;
     record_ = record;
-    Fiber &root = fiber_[root_fiber];
+    Fiber& root = fiber_[root_fiber];
     build(argument);
     live_ = true;
     // Each fiber runs up to its first point, so that every next operation is known from the start.
     for (unsigned id = 0; id < fiber_count_ && end_ == End::done; ++id)
         run_prologue(fiber_[id]);
     if (end_ == End::done) {
-        Fiber *const first = pick(no_fiber);
+        Fiber* const first = pick(no_fiber);
         if (first != &root)
             jump(root, *first);
     }
@@ -99,7 +99,8 @@ End Exec::run(Strategy &strategy, Build build, void *argument, const Limits &lim
         judge_quiescence();
     else if (end_ == End::step_bound) {
         Mask seen = 0;
-        for (std::size_t i = choices_.steps.size() - std::min<std::size_t>(64, choices_.steps.size());
+        for (std::size_t i =
+                 choices_.steps.size() - std::min<std::size_t>(64, choices_.steps.size());
              i < choices_.steps.size(); ++i)
             seen |= bit(choices_.steps[i]);
         std::string who;
@@ -117,13 +118,13 @@ End Exec::run(Strategy &strategy, Build build, void *argument, const Limits &lim
     return end_;
 }
 
-FiberId Exec::spawn(const char *name, Racer racer, Context home, void (*enter)(void *),
-                    void *argument, bool daemon) {
+FiberId Exec::spawn(const char* name, Racer racer, Context home, void (*enter)(void*),
+                    void* argument, bool daemon) {
     if (fiber_count_ == max_fibers)
         throw std::length_error("more than 31 fibers in one schedule");
     const auto id = static_cast<FiberId>(fiber_count_++);
     lanes_ = fiber_count_ / 8 + 1;
-    Fiber &fiber = fiber_[id];
+    Fiber& fiber = fiber_[id];
     fiber.state = Fiber::State::live;
     fiber.id = id;
     fiber.racer = racer;
@@ -153,34 +154,34 @@ FiberId Exec::spawn(const char *name, Racer racer, Context home, void (*enter)(v
     return id;
 }
 
-void Exec::begin_fiber(Fiber &fiber) {
+void Exec::begin_fiber(Fiber& fiber) {
     fiber.context =
         boost::context::detail::make_fcontext(fiber.stack_top, stack_bytes - 4096, &Exec::entry);
 }
 
-void Exec::run_prologue(Fiber &fiber) {
-    Fiber *const parent = current_;
-    Fiber *const outer = prologue_parent_;
+void Exec::run_prologue(Fiber& fiber) {
+    Fiber* const parent = current_;
+    Fiber* const outer = prologue_parent_;
     prologue_parent_ = parent;
     jump(*parent, fiber);
     prologue_parent_ = outer;
 }
 
 void Exec::leave_prologue() {
-    Fiber *const self = current_;
-    Fiber *const parent = prologue_parent_;
+    Fiber* const self = current_;
+    Fiber* const parent = prologue_parent_;
     jump(*self, *parent);
 }
 
 void Exec::entry(boost::context::detail::transfer_t from) {
-    *static_cast<boost::context::detail::fcontext_t *>(from.data) = from.fctx;
-    Fiber &self = *exec->current_;
+    *static_cast<boost::context::detail::fcontext_t*>(from.data) = from.fctx;
+    Fiber& self = *exec->current_;
     self.enter(self.argument);
     exec->finish();
 }
 
 void Exec::finish() {
-    Fiber &self = *current_;
+    Fiber& self = *current_;
     if (self.preempt_count || self.irqs_off)
         fail("context", std::string(self.name) + " ends with a spinlock held or interrupts off",
              std::string(self.name) + ":ends-atomic", self.pending.where);
@@ -192,12 +193,12 @@ void Exec::finish() {
             enable(bit(id));
         }
     self.joiners = 0;
-    Fiber *const next = prologue_parent_ ? prologue_parent_ : pick(self.id);
+    Fiber* const next = prologue_parent_ ? prologue_parent_ : pick(self.id);
     jump(self, *next);
     __builtin_unreachable();
 }
 
-Fiber *Exec::pick(FiberId previous) {
+Fiber* Exec::pick(FiberId previous) {
     if (!enabled_ || steps_ >= limits_.steps) [[unlikely]] {
         end_ = enabled_ ? End::step_bound : End::done;
         return &fiber_[root_fiber];
@@ -218,7 +219,7 @@ void Exec::stop(End end) {
     __builtin_unreachable();
 }
 
-unsigned Exec::choose(unsigned n, const char *what, Location where) {
+unsigned Exec::choose(unsigned n, const char* what, Location where) {
     if (!live_ || n < 2)
         return 0;
     const unsigned value = strategy_->choose(n);
@@ -231,7 +232,7 @@ unsigned Exec::choose(unsigned n, const char *what, Location where) {
     return value;
 }
 
-bool Exec::allocation_fails(const char *what, Location where) {
+bool Exec::allocation_fails(const char* what, Location where) {
     if (!live_ || allocation_failures_ >= limits_.failed_allocations)
         return false;
     const bool fails = choose(2, what, where) == 1;
@@ -242,7 +243,7 @@ bool Exec::allocation_fails(const char *what, Location where) {
 void Exec::spin(Location where) {
     if (!live_)
         return;
-    Fiber &self = *current_;
+    Fiber& self = *current_;
     const unsigned n = std::min<unsigned>(self.reads, Fiber::reads_max);
     bool changed = false;
     for (unsigned i = 0; i < n; ++i)
@@ -257,7 +258,7 @@ void Exec::spin(Location where) {
     self.waits_for = nullptr;
 }
 
-void Exec::wake_watchers(Cell &cell) {
+void Exec::wake_watchers(Cell& cell) {
     Mask watchers = cell.watchers & ~bit(current_->id);
     cell.watchers = 0;
     for (FiberId id = 0; watchers >> id; ++id) {
@@ -269,7 +270,7 @@ void Exec::wake_watchers(Cell &cell) {
     }
 }
 
-void *Exec::allocate(std::size_t bytes, std::size_t alignment) {
+void* Exec::allocate(std::size_t bytes, std::size_t alignment) {
     alignment = std::max(alignment, granule);
     const std::size_t begin = (arena_used_ + alignment - 1) & ~(alignment - 1);
     // A granule after each object belongs to none, so that an overrun is nobody's access.
@@ -280,9 +281,9 @@ void *Exec::allocate(std::size_t bytes, std::size_t alignment) {
     return arena_ + begin;
 }
 
-ObjectId Exec::open_object(const char *name, void *at, std::size_t bytes, bool scribble) {
+ObjectId Exec::open_object(const char* name, void* at, std::size_t bytes, bool scribble) {
     const auto id = static_cast<ObjectId>(objects_.size());
-    auto *const begin = static_cast<std::byte *>(at);
+    auto* const begin = static_cast<std::byte*>(at);
     objects_.push_back({name, begin, static_cast<std::uint32_t>(bytes), false, scribble, Clock{},
                         Location{}, no_fiber});
     const auto first = static_cast<std::size_t>(begin - arena_) / granule;
@@ -294,7 +295,7 @@ ObjectId Exec::open_object(const char *name, void *at, std::size_t bytes, bool s
 }
 
 namespace {
-std::string at_line(const Location &where) {
+std::string at_line(const Location& where) {
     const std::string_view file = where.file_name();
     const auto slash = file.rfind('/');
     return std::string(slash == file.npos ? file : file.substr(slash + 1)) + ":" +
@@ -303,7 +304,7 @@ std::string at_line(const Location &where) {
 } // namespace
 
 void Exec::free_object(ObjectId id, Location where) {
-    ObjectRecord &record = objects_[id];
+    ObjectRecord& record = objects_[id];
     if (record.freed) {
         fail("double-free",
              std::string(record.name) + " freed by " + current_->name + ", after " +
@@ -331,7 +332,7 @@ void Exec::free_object(ObjectId id, Location where) {
         remark(where, "free %s", record.name);
 }
 
-void Exec::report_use_after_free(const ObjectRecord &record, const char *field, Location where) {
+void Exec::report_use_after_free(const ObjectRecord& record, const char* field, Location where) {
     fail("use-after-free",
          std::string(record.name) + "." + field + " used by " + current_->name + ", freed by " +
              (record.freed_by < max_fibers ? fiber_[record.freed_by].name : "set-up") + " at " +
@@ -341,7 +342,7 @@ void Exec::report_use_after_free(const ObjectRecord &record, const char *field, 
 
 void Exec::found(std::string_view oracle, std::string title, std::string cause, Location where) {
     std::string signature = std::string(oracle) + ":" + cause;
-    for (const Finding &known : findings_)
+    for (const Finding& known : findings_)
         if (known.signature == signature)
             return;
     if (record_)
@@ -361,10 +362,10 @@ void Exec::judge_quiescence() {
     bool lost = false, all_spin = true;
     std::vector<std::string> causes;
     for (FiberId id = 0; id < fiber_count_; ++id) {
-        const Fiber &fiber = fiber_[id];
+        const Fiber& fiber = fiber_[id];
         if (fiber.state == Fiber::State::finished || fiber.daemon)
             continue;
-        const Cell *const cell = fiber.waits_for ? fiber.waits_for : fiber.pending.cell;
+        const Cell* const cell = fiber.waits_for ? fiber.waits_for : fiber.pending.cell;
         const std::string what = cell ? cell->name : "nothing that can change";
         const bool spins = std::strcmp(fiber.pending.verb, "spins") == 0;
         const bool over = fiber.wait_over && fiber.wait_over(fiber.wait_argument);
@@ -382,14 +383,16 @@ void Exec::judge_quiescence() {
     if (evidence.empty())
         return;
     std::sort(causes.begin(), causes.end());
-    for (const std::string &one : causes)
+    for (const std::string& one : causes)
         cause += (cause.empty() ? "" : ",") + one;
-    found(lost ? "lost-wakeup" : all_spin ? "livelock" : "deadlock", title, cause,
-          Location::current());
+    found(lost       ? "lost-wakeup"
+          : all_spin ? "livelock"
+                     : "deadlock",
+          title, cause, Location::current());
     findings_.back().evidence = std::move(evidence);
 }
 
-void Exec::at_end(void (*check)(void *), void *argument) {
+void Exec::at_end(void (*check)(void*), void* argument) {
     end_check_ = check;
     end_argument_ = argument;
 }
@@ -398,7 +401,7 @@ void Exec::line(std::string text, Location where, bool step) {
     lines_.push_back({current_->id, std::move(text), where, step});
 }
 
-void Exec::remark(Location where, const char *format, ...) {
+void Exec::remark(Location where, const char* format, ...) {
     if (!record_)
         return;
     std::array<char, 256> text;
@@ -409,9 +412,9 @@ void Exec::remark(Location where, const char *format, ...) {
     line(text.data(), where, false);
 }
 
-void Exec::record_step(const Fiber &fiber) {
+void Exec::record_step(const Fiber& fiber) {
     std::string text = fiber.pending.verb;
-    if (const Cell *const cell = fiber.pending.cell) {
+    if (const Cell* const cell = fiber.pending.cell) {
         text += ' ';
         if (cell->owner != no_object)
             text += std::string(objects_[cell->owner].name) + ".";

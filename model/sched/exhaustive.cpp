@@ -26,18 +26,18 @@ namespace {
 
 constexpr std::uint32_t none = ~0u;
 
-bool dependent(const Op &a, const Op &b) {
+bool dependent(const Op& a, const Op& b) {
     return a.cell && a.cell == b.cell && a.access != Access::none && b.access != Access::none &&
            (a.access == Access::write || b.access == Access::write);
 }
 
 class Exhaustive final : public Strategy {
-  public:
+public:
     Exhaustive(unsigned preemptions, Reduction reduction)
         : bound_(preemptions), dpor_(reduction == Reduction::dpor),
           sleeps_(dpor_ && preemptions == unbounded) {}
 
-    bool begin(Exec &exec) override {
+    bool begin(Exec& exec) override {
         exec_ = &exec;
         if (begun_ && !advance())
             return false;
@@ -75,9 +75,9 @@ class Exhaustive final : public Strategy {
         } else if (path_[depth].enabled != enabled || path_[depth].values) {
             return diverged;
         }
-        Node &node = path_[depth];
+        Node& node = path_[depth];
         const FiberId chosen = node.chosen;
-        const Fiber &fiber = exec_->fiber(chosen);
+        const Fiber& fiber = exec_->fiber(chosen);
         if (dpor_) {
             if (depth >= branch_)
                 find_races(fiber);
@@ -118,13 +118,13 @@ class Exhaustive final : public Strategy {
 
     bool wants_dependences() const override { return dpor_; }
 
-    void count(SearchCounts &counts) const override {
+    void count(SearchCounts& counts) const override {
         counts.sleep_cuts = sleep_cuts_;
         counts.bound_cuts = bound_cuts_;
         counts.complete = complete_;
     }
 
-  private:
+private:
     static constexpr FiberId diverged = 0xfe;
 
     struct Node {
@@ -134,8 +134,8 @@ class Exhaustive final : public Strategy {
         Mask sleep = 0;
         FiberId chosen = no_fiber;
         FiberId previous = no_fiber;
-        unsigned preemptions = 0;    // before this step
-        unsigned values = 0;         // of a choose(n): n
+        unsigned preemptions = 0; // before this step
+        unsigned values = 0;      // of a choose(n): n
         unsigned value = 0;
         // Of the step taken from here, valid for the current schedule:
         Epoch epoch = 0;
@@ -144,24 +144,24 @@ class Exhaustive final : public Strategy {
     };
     struct CellBooks {
         std::uint32_t last = none;
-        Clock reads;                 // dependence clocks of all accesses, of writes
+        Clock reads; // dependence clocks of all accesses, of writes
         Clock writes;
     };
 
-    static unsigned cost(const Node &node, FiberId chosen) {
+    static unsigned cost(const Node& node, FiberId chosen) {
         return node.previous != no_fiber && chosen != node.previous &&
                (node.enabled & bit(node.previous));
     }
 
-    CellBooks &books(const Cell &cell) {
+    CellBooks& books(const Cell& cell) {
         if (cell.id >= cells_.size())
             cells_.resize(cell.id + 16u);
         return cells_[cell.id];
     }
 
     // Adds the step that `fiber` is about to take to the dependence clocks.
-    void account(const Fiber &fiber, std::uint32_t depth) {
-        Node &node = path_[depth];
+    void account(const Fiber& fiber, std::uint32_t depth) {
+        Node& node = path_[depth];
         node.epoch = static_cast<Epoch>(fiber.epoch + 1); // Exec ticks when the step begins
         taken_ = depth + 1;
         node.access = fiber.pending.cell ? fiber.pending.access : Access::none;
@@ -173,21 +173,21 @@ class Exhaustive final : public Strategy {
             clock_[depth].set(fiber.id, node.epoch);
             return;
         }
-        CellBooks &cell = books(*fiber.pending.cell);
+        CellBooks& cell = books(*fiber.pending.cell);
         node.earlier = cell.last;
         cell.last = depth;
-        Clock &clock = exec_->dependences_of(fiber.id);
+        Clock& clock = exec_->dependences_of(fiber.id);
         clock.join(cell.writes, exec_->lanes());
         if (node.access == Access::write)
             clock.join(cell.reads, exec_->lanes());
-        Clock &to = node.access == Access::write ? cell.writes : cell.reads;
+        Clock& to = node.access == Access::write ? cell.writes : cell.reads;
         to.join(clock, exec_->lanes());
         to.set(fiber.id, node.epoch);
         clock_[depth] = clock;
         clock_[depth].set(fiber.id, node.epoch);
     }
 
-    void find_races(const Fiber &fiber) {
+    void find_races(const Fiber& fiber) {
         if (!fiber.pending.cell || fiber.pending.access == Access::none)
             return;
         if (sleeps_) {
@@ -197,7 +197,7 @@ class Exhaustive final : public Strategy {
         const std::uint32_t since = last_step_[fiber.id];
         Mask met = 0;
         for (std::uint32_t i = books(*fiber.pending.cell).last; i != none; i = path_[i].earlier) {
-            const Node &node = path_[i];
+            const Node& node = path_[i];
             if (node.chosen == fiber.id ||
                 (node.access == Access::read && fiber.pending.access == Access::read))
                 continue;
@@ -211,10 +211,10 @@ class Exhaustive final : public Strategy {
     }
 
     // Each race of the pending operation with a step that no third step stands between.
-    void find_reversible(const Fiber &fiber) {
+    void find_reversible(const Fiber& fiber) {
         Clock seen = fiber.clocks.dep;
         for (std::uint32_t i = books(*fiber.pending.cell).last; i != none; i = path_[i].earlier) {
-            const Node &node = path_[i];
+            const Node& node = path_[i];
             if (node.chosen == fiber.id || seen[node.chosen] >= node.epoch ||
                 (node.access == Access::read && fiber.pending.access == Access::read))
                 continue;
@@ -231,10 +231,10 @@ class Exhaustive final : public Strategy {
 
     // v: the steps after i that do not follow from i, then the pending operation. Its initials:
     // the fibers whose first step in v follows from no other step of v.
-    Mask initials_after(std::uint32_t i, const Fiber &fiber) const {
-        const Node &first = path_[i];
+    Mask initials_after(std::uint32_t i, const Fiber& fiber) const {
+        const Node& first = path_[i];
         Mask met = 0, initials = 0;
-        const auto follows_none = [&](const Clock &clock, std::size_t end) {
+        const auto follows_none = [&](const Clock& clock, std::size_t end) {
             for (std::size_t m = i + 1; m < end; ++m)
                 if (in_v(m, first) && clock[path_[m].chosen] >= path_[m].epoch)
                     return false;
@@ -250,7 +250,7 @@ class Exhaustive final : public Strategy {
         }
         if (!(met & bit(fiber.id))) {
             Clock clock = fiber.clocks.dep;
-            const CellBooks &cell = cells_[fiber.pending.cell->id];
+            const CellBooks& cell = cells_[fiber.pending.cell->id];
             clock.join(cell.writes, exec_->lanes());
             if (fiber.pending.access == Access::write)
                 clock.join(cell.reads, exec_->lanes());
@@ -262,12 +262,12 @@ class Exhaustive final : public Strategy {
         initials &= first.enabled;
         return initials ? initials : first.enabled & ~bit(first.chosen);
     }
-    bool in_v(std::size_t k, const Node &first) const {
+    bool in_v(std::size_t k, const Node& first) const {
         return !path_[k].values && clock_[k][first.chosen] < first.epoch;
     }
 
     void add_bounded(std::uint32_t i, FiberId fiber) {
-        Node &node = path_[i];
+        Node& node = path_[i];
         node.backtrack |= (node.enabled & bit(fiber)) ? bit(fiber) : node.enabled;
     }
 
@@ -285,7 +285,7 @@ class Exhaustive final : public Strategy {
 
     bool advance() {
         while (!path_.empty()) {
-            Node &node = path_.back();
+            Node& node = path_.back();
             if (node.values) {
                 if (++node.value < node.values) {
                     branch_ = path_.size() - 1;
@@ -315,7 +315,7 @@ class Exhaustive final : public Strategy {
     const unsigned bound_;
     const bool dpor_;
     const bool sleeps_;
-    Exec *exec_ = nullptr;
+    Exec* exec_ = nullptr;
     bool begun_ = false;
     bool complete_ = false;
     std::size_t depth_ = 0;
@@ -326,8 +326,8 @@ class Exhaustive final : public Strategy {
     std::vector<CellBooks> cells_;
     std::array<std::uint32_t, max_fibers + 1> last_step_{};
     std::array<std::uint32_t, max_fibers + 1> birth_{};
-    std::vector<Clock> clock_;   // dependence clock of each step of the current schedule
-    std::size_t taken_ = 0;      // steps accounted for in it
+    std::vector<Clock> clock_; // dependence clock of each step of the current schedule
+    std::size_t taken_ = 0;    // steps accounted for in it
     std::uint64_t sleep_cuts_ = 0;
     std::uint64_t bound_cuts_ = 0;
 };

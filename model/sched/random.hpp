@@ -8,9 +8,9 @@
 namespace at::model {
 
 class Random {
-  public:
+public:
     explicit Random(std::uint64_t seed) {
-        for (auto &word : state_) {
+        for (auto& word : state_) {
             seed += 0x9e3779b97f4a7c15ull;
             std::uint64_t z = seed;
             z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
@@ -30,11 +30,9 @@ class Random {
         return result;
     }
     // 0..n-1; the bias is below n/2^32.
-    unsigned below(unsigned n) {
-        return static_cast<unsigned>(((next() >> 32) * n) >> 32);
-    }
+    unsigned below(unsigned n) { return static_cast<unsigned>(((next() >> 32) * n) >> 32); }
 
-  private:
+private:
     std::array<std::uint64_t, 4> state_;
 };
 

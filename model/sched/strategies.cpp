@@ -17,33 +17,31 @@ FiberId nth_of(Mask set, unsigned n) {
 }
 
 class RandomWalk final : public Strategy {
-  public:
+public:
     explicit RandomWalk(std::uint64_t seed) : random_(seed) {}
-    bool begin(Exec &) override { return true; }
+    bool begin(Exec&) override { return true; }
     FiberId pick(Mask enabled, FiberId) override {
         return nth_of(enabled, random_.below(static_cast<unsigned>(std::popcount(enabled))));
     }
     unsigned choose(unsigned n) override { return random_.below(n); }
 
-  private:
+private:
     Random random_;
 };
 
 class Pct final : public Strategy {
-  public:
+public:
     Pct(std::uint64_t seed, unsigned depth) : random_(seed), lowered_at_(depth ? depth - 1 : 0) {}
 
-    bool begin(Exec &exec) override {
+    bool begin(Exec& exec) override {
         exec_ = &exec;
         // Change points are drawn from all steps of the longest schedule so far: k of the bound.
-        for (auto &step : lowered_at_)
+        for (auto& step : lowered_at_)
             step = random_.below(steps_max_);
         return true;
     }
     // Initial priorities lie above `depth`; the i-th change point gives priority i.
-    void born(FiberId id) override {
-        priority_[id] = (random_.next() | 0x8000'0000'0000'0000ull);
-    }
+    void born(FiberId id) override { priority_[id] = (random_.next() | 0x8000'0000'0000'0000ull); }
     FiberId pick(Mask enabled, FiberId) override {
         FiberId best = highest(enabled);
         const unsigned step = exec_->steps();
@@ -57,7 +55,7 @@ class Pct final : public Strategy {
     unsigned choose(unsigned n) override { return random_.below(n); }
     void end(End) override { steps_max_ = std::max(steps_max_, exec_->steps()); }
 
-  private:
+private:
     FiberId highest(Mask enabled) const {
         auto best = static_cast<FiberId>(std::countr_zero(enabled));
         for (enabled &= enabled - 1; enabled; enabled &= enabled - 1) {
@@ -69,16 +67,16 @@ class Pct final : public Strategy {
     }
 
     Random random_;
-    Exec *exec_ = nullptr;
+    Exec* exec_ = nullptr;
     std::vector<unsigned> lowered_at_;
     std::array<std::uint64_t, max_fibers> priority_{};
     unsigned steps_max_ = 1;
 };
 
 class Replay final : public Strategy {
-  public:
+public:
     explicit Replay(Choices choices) : choices_(std::move(choices)) {}
-    bool begin(Exec &) override {
+    bool begin(Exec&) override {
         step_ = value_ = 0;
         return !std::exchange(begun_, true);
     }
@@ -93,7 +91,7 @@ class Replay final : public Strategy {
         return value_ < choices_.values.size() ? choices_.values[value_++] : 0;
     }
 
-  private:
+private:
     Choices choices_;
     std::size_t step_ = 0;
     std::size_t value_ = 0;

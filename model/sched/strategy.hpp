@@ -23,20 +23,20 @@ enum class End : std::uint8_t {
 };
 
 struct SearchCounts {
-    std::uint64_t schedules = 0;      // run to an end, cut ones included
+    std::uint64_t schedules = 0; // run to an end, cut ones included
     std::uint64_t steps = 0;
-    std::uint64_t sleep_cuts = 0;     // schedules given up because a sleep set covered the rest
-    std::uint64_t bound_cuts = 0;     // choices not taken because of the preemption bound
-    std::uint64_t depth_max = 0;      // steps of the longest schedule
-    bool complete = false;            // nothing within the bounds is left
+    std::uint64_t sleep_cuts = 0; // schedules given up because a sleep set covered the rest
+    std::uint64_t bound_cuts = 0; // choices not taken because of the preemption bound
+    std::uint64_t depth_max = 0;  // steps of the longest schedule
+    bool complete = false;        // nothing within the bounds is left
 };
 
 class Strategy {
-  public:
+public:
     virtual ~Strategy() = default;
 
     // Starts a schedule; false when the search is over.
-    virtual bool begin(Exec &exec) = 0;
+    virtual bool begin(Exec& exec) = 0;
     // One of `enabled` (never empty), or no_fiber to give the schedule up. `previous` took the
     // last step (no_fiber at first); it may have finished or blocked since.
     virtual FiberId pick(Mask enabled, FiberId previous) = 0;
@@ -47,7 +47,7 @@ class Strategy {
     // True when the strategy needs Clocks::dep.
     virtual bool wants_dependences() const { return false; }
     // Fills in what the strategy alone knows (cuts, completeness).
-    virtual void count(SearchCounts &) const {}
+    virtual void count(SearchCounts&) const {}
 };
 
 // Uniform choice at each step.
@@ -69,7 +69,7 @@ std::unique_ptr<Strategy> make_exhaustive(unsigned preemptions, Reduction reduct
 struct Choices {
     std::vector<FiberId> steps;
     std::vector<std::uint8_t> values;
-    bool operator==(const Choices &) const = default;
+    bool operator==(const Choices&) const = default;
 };
 
 // Follows `choices`; after their end, the previous fiber while it is enabled, else the lowest.

@@ -16,7 +16,7 @@ std::uint32_t fnv(std::string_view bytes) {
 }
 
 class Writer {
-  public:
+public:
     void byte(unsigned value) { bytes_ += static_cast<char>(value); }
     void number(std::size_t value) {
         for (; value >= 128; value >>= 7)
@@ -24,7 +24,7 @@ class Writer {
         byte(static_cast<unsigned>(value));
     }
     // Runs of equal items: five bits of item, three of length (0: a number follows).
-    template <class T> void runs(const std::vector<T> &items) {
+    template <class T> void runs(const std::vector<T>& items) {
         number(items.size());
         for (std::size_t i = 0, j; i < items.size(); i = j) {
             for (j = i + 1; j < items.size() && items[j] == items[i];)
@@ -35,14 +35,14 @@ class Writer {
                 number(length);
         }
     }
-    const std::string &bytes() const { return bytes_; }
+    const std::string& bytes() const { return bytes_; }
 
-  private:
+private:
     std::string bytes_;
 };
 
 class Reader {
-  public:
+public:
     explicit Reader(std::string_view bytes) : bytes_(bytes) {}
     unsigned byte() {
         if (at_ == bytes_.size()) {
@@ -81,7 +81,7 @@ class Reader {
     bool good() const { return good_; }
     bool finished() const { return at_ == bytes_.size(); }
 
-  private:
+private:
     std::string_view bytes_;
     std::size_t at_ = 0;
     bool good_ = true;
@@ -129,7 +129,7 @@ std::uint16_t name_hash(std::string_view name) {
     return static_cast<std::uint16_t>(hash ^ hash >> 16);
 }
 
-std::string print_token(const Token &token) {
+std::string print_token(const Token& token) {
     Writer body;
     body.byte(token.core & 255);
     body.byte(token.core >> 8);

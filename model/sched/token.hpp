@@ -15,7 +15,7 @@
 namespace at::model {
 
 struct Token {
-    std::uint16_t core = 0;      // name_hash
+    std::uint16_t core = 0; // name_hash
     std::uint16_t variant = 0;
     unsigned racers = 0;
     Limits limits;
@@ -23,7 +23,7 @@ struct Token {
 };
 
 std::uint16_t name_hash(std::string_view name);
-std::string print_token(const Token &token);
+std::string print_token(const Token& token);
 // Nothing when the text is damaged.
 std::optional<Token> parse_token(std::string_view text);
 

@@ -9,12 +9,12 @@
 
 namespace at::model {
 
-inline Exec &runner() {
+inline Exec& runner() {
     static Exec one;
     return one;
 }
 
-inline SearchReport explore(void (*build)(Setup &), SearchOptions options = {}) {
+inline SearchReport explore(void (*build)(Setup&), SearchOptions options = {}) {
     options.keep_outcomes = true;
     const Core core{.name = "test",
                     .about = "",
@@ -25,7 +25,7 @@ inline SearchReport explore(void (*build)(Setup &), SearchOptions options = {}) 
     return search(runner(), core, 0, options);
 }
 
-inline SearchReport exhaustive(void (*build)(Setup &), unsigned preemptions = unbounded,
+inline SearchReport exhaustive(void (*build)(Setup&), unsigned preemptions = unbounded,
                                Reduction reduction = Reduction::dpor) {
     SearchOptions options;
     options.preemptions = preemptions;
@@ -33,9 +33,9 @@ inline SearchReport exhaustive(void (*build)(Setup &), unsigned preemptions = un
     return explore(build, options);
 }
 
-inline std::vector<std::string> signatures(const SearchReport &report) {
+inline std::vector<std::string> signatures(const SearchReport& report) {
     std::vector<std::string> all;
-    for (const auto &[signature, shown] : report.shown)
+    for (const auto& [signature, shown] : report.shown)
         all.push_back(signature);
     return all;
 }

@@ -15,8 +15,8 @@ struct Cells {
     Atomic<int> a{"a"}, b{"b"}, c{"c"};
 };
 
-template <unsigned n> void independent(Setup &setup) {
-    auto *const cells = create<Cells>("cells");
+template <unsigned n> void independent(Setup& setup) {
+    auto* const cells = create<Cells>("cells");
     setup.task("p", Racer::submitter, [=] {
         for (unsigned i = 0; i < n; ++i)
             cells->a.fetch_add(1);
@@ -27,13 +27,13 @@ template <unsigned n> void independent(Setup &setup) {
     });
 }
 
-void same_cell(Setup &setup) {
-    auto *const cells = create<Cells>("cells");
-    for (const char *name : {"p", "q", "r"})
+void same_cell(Setup& setup) {
+    auto* const cells = create<Cells>("cells");
+    for (const char* name : {"p", "q", "r"})
         setup.task(name, Racer::submitter, [=] { cells->a.fetch_add(1); });
 }
 
-void three_values(Setup &setup) {
+void three_values(Setup& setup) {
     setup.task("p", Racer::submitter, [] {
         const unsigned x = choose(3, "x"), y = choose(2, "y");
         outcome("%u%u", x, y);
@@ -43,8 +43,21 @@ void three_values(Setup &setup) {
 // --- generated programs
 
 enum class Kind : std::uint8_t {
-    read, write, add, cmpxchg, locked_add, test_then_write, complete, wait, choose_write, spin,
-    arm, disarm, sleep_until, wake, count
+    read,
+    write,
+    add,
+    cmpxchg,
+    locked_add,
+    test_then_write,
+    complete,
+    wait,
+    choose_write,
+    spin,
+    arm,
+    disarm,
+    sleep_until,
+    wake,
+    count
 };
 struct Instruction {
     Kind kind;
@@ -63,23 +76,31 @@ struct Machine {
     SpinLock lock[2] = {SpinLock{"l"}, SpinLock{"m"}};
     Completion done{"done"};
     WaitQueue queue{"queue"};
-    Timer *timer;
+    Timer* timer;
     int seen[3][5];
     int fired;
 };
 
-void interpret(Machine &m, unsigned thread) {
+void interpret(Machine& m, unsigned thread) {
     for (unsigned i = 0; i < text.length[thread]; ++i) {
         const Instruction in = text.code[thread][i];
-        Atomic<int> &cell = m.cell[in.cell];
-        int &seen = m.seen[thread][i];
+        Atomic<int>& cell = m.cell[in.cell];
+        int& seen = m.seen[thread][i];
         switch (in.kind) {
-        case Kind::read: seen = cell.read(); break;
-        case Kind::write: cell.write(in.operand); break;
-        case Kind::add: seen = cell.fetch_add(in.operand); break;
-        case Kind::cmpxchg: seen = cell.cmpxchg(0, in.operand); break;
+        case Kind::read:
+            seen = cell.read();
+            break;
+        case Kind::write:
+            cell.write(in.operand);
+            break;
+        case Kind::add:
+            seen = cell.fetch_add(in.operand);
+            break;
+        case Kind::cmpxchg:
+            seen = cell.cmpxchg(0, in.operand);
+            break;
         case Kind::locked_add: {
-            SpinLock &lock = m.lock[in.cell & 1];
+            SpinLock& lock = m.lock[in.cell & 1];
             lock.lock();
             seen = cell.fetch_add(in.operand);
             lock.unlock();
@@ -89,48 +110,60 @@ void interpret(Machine &m, unsigned thread) {
             if (cell.read() == 0)
                 m.cell[in.operand % 3].write(in.operand + 4);
             break;
-        case Kind::complete: m.done.complete(); break;
-        case Kind::wait: m.done.wait(); break;
-        case Kind::choose_write: cell.write(static_cast<int>(choose(2, "v")) + 7); break;
+        case Kind::complete:
+            m.done.complete();
+            break;
+        case Kind::wait:
+            m.done.wait();
+            break;
+        case Kind::choose_write:
+            cell.write(static_cast<int>(choose(2, "v")) + 7);
+            break;
         case Kind::spin:
             while (cell.read() == 0)
                 cpu_relax();
             break;
-        case Kind::arm: m.timer->mod(); break;
-        case Kind::disarm: seen = m.timer->del(); break;
+        case Kind::arm:
+            m.timer->mod();
+            break;
+        case Kind::disarm:
+            seen = m.timer->del();
+            break;
         case Kind::sleep_until:
             m.queue.wait_event([&] { return cell.read() != 0; }, [&] { return cell.peek() != 0; });
             break;
-        case Kind::wake: m.queue.wake_up(); break;
-        case Kind::count: break;
+        case Kind::wake:
+            m.queue.wake_up();
+            break;
+        case Kind::count:
+            break;
         }
     }
 }
 
-void generated(Setup &setup) {
-    auto *const m = create<Machine>("m");
-    m->timer = create<Timer>("timer", "timer", Racer::device, [m] {
-        m->fired += m->cell[0].fetch_add(20) + 1;
-    });
-    for (auto &row : m->seen)
-        for (int &seen : row)
+void generated(Setup& setup) {
+    auto* const m = create<Machine>("m");
+    m->timer = create<Timer>("timer", "timer", Racer::device,
+                             [m] { m->fired += m->cell[0].fetch_add(20) + 1; });
+    for (auto& row : m->seen)
+        for (int& seen : row)
             seen = -1;
     m->fired = 0;
-    static constexpr const char *names[] = {"p", "q", "r"};
+    static constexpr const char* names[] = {"p", "q", "r"};
     for (unsigned t = 0; t < text.threads; ++t)
         setup.task(names[t], Racer::submitter, [m, t] { interpret(*m, t); });
     setup.at_end([m] {
         std::string end;
-        for (auto &cell : m->cell)
+        for (auto& cell : m->cell)
             end += std::to_string(cell.peek()) + ",";
-        for (auto &row : m->seen)
+        for (auto& row : m->seen)
             for (const int seen : row)
                 end += std::to_string(seen) + " ";
         outcome("%s f%d", end.c_str(), m->fired);
     });
 }
 
-Text generate(Random &random) {
+Text generate(Random& random) {
     Text made{};
     made.threads = 2 + random.below(2);
     for (unsigned t = 0; t < made.threads; ++t) {
@@ -143,15 +176,15 @@ Text generate(Random &random) {
     return made;
 }
 
-std::string printed(const Text &program) {
-    static constexpr const char *names[] = {
-        "read", "write", "add", "cmpxchg", "locked_add", "test_then_write", "complete", "wait",
-        "choose_write", "spin", "arm", "disarm", "sleep_until", "wake"};
+std::string printed(const Text& program) {
+    static constexpr const char* names[] = {
+        "read", "write",        "add",  "cmpxchg", "locked_add", "test_then_write", "complete",
+        "wait", "choose_write", "spin", "arm",     "disarm",     "sleep_until",     "wake"};
     std::string all;
     for (unsigned t = 0; t < program.threads; ++t) {
         all += "| ";
         for (unsigned i = 0; i < program.length[t]; ++i) {
-            const Instruction &in = program.code[t][i];
+            const Instruction& in = program.code[t][i];
             all += std::string(names[static_cast<unsigned>(in.kind)]) + "(" +
                    std::to_string(in.cell) + "," + std::to_string(in.operand) + ") ";
         }
@@ -159,7 +192,7 @@ std::string printed(const Text &program) {
     return all;
 }
 
-bool differs(const Text &program, unsigned bound) {
+bool differs(const Text& program, unsigned bound) {
     text = program;
     SearchOptions options;
     options.preemptions = bound;
