@@ -6,6 +6,7 @@ choices unit help}``. Here its type, range and choices are checked before a gues
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,26 +14,18 @@ from typing import Any
 from aiotorture.plan import Plan, PlanError, Scenario, duration_ns, probability, signed, size_bytes
 
 
-def _flag(text: str) -> int:
-    words = {"0": 0, "1": 1, "false": 0, "true": 1, "no": 0, "yes": 1, "off": 0, "on": 1}
-    if text not in words:
-        raise ValueError(f"{text!r} is neither 0 nor 1")
-    return words[text]
+def _real(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"{text!r} is no number")
+    return value
 
 
 _READERS: Mapping[str, Callable[[str], float]] = {
     "int": signed,
-    "uint": signed,
-    "u32": signed,
-    "u64": signed,
-    "i64": signed,
-    "count": signed,
     "duration": duration_ns,
     "size": size_bytes,
     "probability": probability,
-    "float": float,
-    "bool": _flag,
-    "flag": _flag,
+    "real": _real,
 }
 
 
@@ -96,7 +89,7 @@ def _limit(stored: object, kind: str) -> float | None:
     try:
         return float(text)
     except ValueError:
-        return float(_READERS.get(kind, float)(text))
+        return float(_READERS.get(kind, _real)(text))
 
 
 @dataclass(frozen=True)
