@@ -15,7 +15,7 @@ import os
 import re
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -141,13 +141,33 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def store(cell: Stored, run_dir: Path | None, cache: Path | None = None) -> str:
-    """Writes the stored copy under the run (`tokens/TOKEN.json`) and the cache; the token."""
-    text = json.dumps(cell.to_json(), indent=1, sort_keys=True) + "\n"
+    """Writes the stored copy under the run (`tokens/TOKEN.json`) and the cache; the token.
+
+    What a copy already there is stored for stays: a replay that shows nothing must not make the
+    token forget what it is a token of.
+    """
     places = [] if run_dir is None else [run_dir / "tokens"]
     places.append(cache_dir() if cache is None else cache)
     for place in places:
-        write_atomically(place / f"{cell.token}.json", text)
+        path = place / f"{cell.token}.json"
+        kept = replace(cell, expected=_united(_expected_at(path), cell.expected))
+        write_atomically(path, json.dumps(kept.to_json(), indent=1, sort_keys=True) + "\n")
     return cell.token
+
+
+def _expected_at(path: Path) -> Sequence[Expected]:
+    try:
+        return load_file(path).expected
+    except TokenError:
+        return ()
+
+
+def _united(first: Sequence[Expected], second: Sequence[Expected]) -> tuple[Expected, ...]:
+    """One of each oracle and title, in the order of arrival."""
+    unique: dict[tuple[str, str], Expected] = {}
+    for each in (*first, *second):
+        unique.setdefault((each.oracle, each.title), each)
+    return tuple(unique.values())
 
 
 def load(token: str, run_dirs: Sequence[Path] = (), cache: Path | None = None) -> Stored:

@@ -94,3 +94,13 @@ def test_errors_are_clear(tmp_path: Path) -> None:
     path.write_text(json.dumps(stored))
     with pytest.raises(TokenError, match="plan"):
         load(token, [], tmp_path)
+
+
+def test_a_replay_that_shows_nothing_does_not_forget(tmp_path: Path) -> None:
+    lost = Expected("ledger", "request lost", "ledger:lost")
+    hung = Expected("hang", "stuck in io_destroy", "hang:x")
+    token = store(replace(CELL, expected=(lost,)), None, tmp_path)
+    store(CELL, None, tmp_path)
+    assert load(token, [], tmp_path).expected == (lost,)
+    store(replace(CELL, expected=(hung, lost)), None, tmp_path)
+    assert load(token, [], tmp_path).expected == (lost, hung)
