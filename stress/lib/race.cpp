@@ -393,17 +393,18 @@ void Race::sweep(std::uint32_t index) {
     context.in_flight.store(0, std::memory_order_release);
 }
 
-void Race::destroy(std::uint32_t index, Random& random) {
+// False when the context was left alone.
+bool Race::destroy(std::uint32_t index, Random& random) {
     ContextSlot& context = shared_.contexts[index];
     ContextState expected = ContextState::live;
     if (!context.state.compare_exchange_strong(expected, ContextState::claimed,
                                                std::memory_order_seq_cst)) {
         // Somebody is at it: now and then two io_destroy() meet.  Which of them wins is open.
         if (expected != ContextState::dying || random.below(4))
-            return;
+            return false;
         const Inside inside(context);
         if (!inside || context.state.load(std::memory_order_seq_cst) != ContextState::dying)
-            return;
+            return false;
         const Calling calling(Call::io_destroy);
         const int answer = io_destroy(inside.id());
         if (answer == 0)
@@ -415,7 +416,7 @@ void Race::destroy(std::uint32_t index, Random& random) {
                             "io_destroy answered " + errno_name(-answer),
                             "contract/destroy-" + errno_name(-answer),
                             {}});
-        return;
+        return true;
     }
     const auto id = reinterpret_cast<io_context_t>(context.id.load(std::memory_order_relaxed));
     // Nobody else destroys a claimed context, so the ring is still mapped here.
@@ -424,6 +425,11 @@ void Race::destroy(std::uint32_t index, Random& random) {
     const std::uint32_t unreaped = (ring->tail % nr + nr - ring->head % nr) % nr;
     const bool loaded =
         context.in_flight.load(std::memory_order_acquire) > static_cast<std::int32_t>(unreaped);
+    // A context whose requests have all ended is no race; few of those are destroyed.
+    if (!loaded && random.below(8)) {
+        context.state.store(ContextState::live, std::memory_order_seq_cst);
+        return false;
+    }
     context.destroy_wins.store(0, std::memory_order_relaxed);
     context.state.store(ContextState::dying, std::memory_order_seq_cst);
     int answer = 0;
@@ -454,20 +460,24 @@ void Race::destroy(std::uint32_t index, Random& random) {
         shared_.count(Counter::destroyed_inflight);
     sweep(index);
     make_context(index);
+    return true;
 }
 
 void Race::destroy_loop(std::uint32_t, Random random) {
     while (!stopped()) {
+        const std::uint32_t seen = submissions_.load(std::memory_order_acquire);
         const std::uint32_t index = random.below(geometry_.contexts);
         const ContextSlot& context = shared_.contexts[index];
         const auto wanted = static_cast<std::int32_t>(1 + random.below(4));
         const ContextState state = context.state.load(std::memory_order_relaxed);
-        if (state == ContextState::dying ||
-            (state == ContextState::live &&
-             context.in_flight.load(std::memory_order_relaxed) >= wanted))
-            destroy(index, random);
-        else // until something is submitted
-            wait_for_change(submissions_, submissions_.load(std::memory_order_relaxed), ms / 2);
+        const bool chosen = state == ContextState::dying ||
+                            (state == ContextState::live &&
+                             context.in_flight.load(std::memory_order_relaxed) >= wanted);
+        if (chosen && destroy(index, random))
+            continue;
+        submission_waiters_.fetch_add(1, std::memory_order_relaxed);
+        wait_for_change(submissions_, seen, ms / 2); // until something is submitted
+        submission_waiters_.fetch_sub(1, std::memory_order_relaxed);
     }
 }
 
@@ -705,6 +715,13 @@ void Race::refuse(std::uint32_t index) {
 std::size_t Race::submit_batch(std::vector<std::uint32_t>& slots, Random& random) {
     iocb* pointers[128];
     std::uint32_t context_index = random.below(geometry_.contexts);
+    // Mostly a live one: a dying context is hit too, but takes no more requests.
+    for (std::uint32_t i = random.below(8) ? geometry_.contexts : 0; i > 0; --i) {
+        if (shared_.contexts[context_index].state.load(std::memory_order_relaxed) ==
+            ContextState::live)
+            break;
+        context_index = (context_index + 1) % geometry_.contexts;
+    }
     ContextSlot& context = shared_.contexts[context_index];
     const Inside inside(context);
     if (!inside)
@@ -1008,7 +1025,9 @@ std::uint32_t Race::choose_target(Random& random) {
     };
     auto flies = [&](std::uint32_t index) {
         const Slot& slot = shared_.slots[index];
-        if (!in_flight(state_of(slot.word.load(std::memory_order_relaxed))))
+        const SlotState state = state_of(slot.word.load(std::memory_order_relaxed));
+        // In io_submit() now: a race too, but mostly lost to the list that it is not yet on.
+        if (!in_flight(state) || (state == SlotState::prepared && random.below(8)))
             return false;
         // Once in a while a request is cancelled again.
         return slot.einprogress.load(std::memory_order_relaxed) +
@@ -1078,7 +1097,8 @@ void Race::cancel_one(std::uint32_t index, Random& random) {
         slot.ealready.fetch_add(1, std::memory_order_relaxed);
         shared_.count(Counter::cancel_ealready);
     } else if (answer == -EINVAL) {
-        slot.einval.fetch_add(1, std::memory_order_relaxed);
+        if (state == SlotState::flying)
+            slot.einval.fetch_add(1, std::memory_order_relaxed);
         shared_.count(Counter::cancel_einval);
     }
     // A call on a request that io_submit() had not taken yet has not lost to a completion.

@@ -105,7 +105,7 @@ private:
 
     bool make_context(std::uint32_t context);
     void sweep(std::uint32_t context);
-    void destroy(std::uint32_t context, Random& random);
+    bool destroy(std::uint32_t context, Random& random);
 
     bool stalled_since(std::uint64_t submitted_ns) const;
     std::byte* buffer(std::uint32_t slot) const {
