@@ -1027,14 +1027,14 @@ std::uint32_t Race::choose_target(Random& random) {
         const Slot& slot = shared_.slots[index];
         const SlotState state = state_of(slot.word.load(std::memory_order_relaxed));
         // In io_submit() now: a race too, but mostly lost to the list that it is not yet on.
-        if (!in_flight(state) || (state == SlotState::prepared && random.below(8)))
+        if (!in_flight(state) || (state == SlotState::prepared && random.below(32)))
             return false;
         // Once in a while a request is cancelled again.
         return slot.einprogress.load(std::memory_order_relaxed) +
                        slot.ealready.load(std::memory_order_relaxed) +
                        slot.einval.load(std::memory_order_relaxed) ==
                    0 ||
-               random.below(16) == 0;
+               random.below(128) == 0;
     };
     const double how = static_cast<double>(random.below(1U << 16)) / (1U << 16);
     const double newest = knobs_.real("cancel_newest");
