@@ -136,8 +136,11 @@ class AgentLink:
     def push_file(self, path: str, source: Path, mode: int = 0o644) -> None:
         self.push(path, source.read_bytes(), mode)
 
-    def pull(self, path: str, max_bytes: int = 1 << 19, timeout_s: float = 10) -> bytes:
-        return base64.b64decode(self.ask("pull", timeout_s, path=path, max_bytes=max_bytes)["b64"])
+    def pull(
+        self, path: str, max_bytes: int = 1 << 19, timeout_s: float = 10, offset: int = 0
+    ) -> bytes:
+        answer = self.ask("pull", timeout_s, path=path, max_bytes=max_bytes, offset=offset)
+        return base64.b64decode(answer["b64"])
 
     def execute(self, argv: list[str], timeout_s: float = 10) -> Json:
         """Runs a program in the subject: `rc out err timed_out`."""

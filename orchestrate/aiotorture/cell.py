@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aiotorture import build, paths, token, verdict
+from aiotorture import build, guestperf, paths, token, verdict
 from aiotorture.agentlink import AgentError, Json, LinkClosed, NoAnswer
 from aiotorture.bounds import upper_bound
 from aiotorture.errors import ConfigurationError, HarnessError
@@ -134,6 +134,8 @@ def _run_and_watch(subject: Subject, cell: Cell, modules: build.ModuleSet, watch
         link.ask("mix", seed=cell.plan.seed or 0)
         for name, path in modules.files.items():
             link.push_file(f"{MODULE_FOLDER}/{name}.ko", path)
+        if cell.perf:
+            guestperf.start(link)
         number = link.start("run", request)
         while watch.result is None:
             answer = link.wait(number, WATCH_STEP_S)
@@ -222,8 +224,8 @@ def _write_artefacts(folder: Path, cell: Cell, console: str, watch: Watch) -> tu
     return tuple(sorted(str(path.relative_to(folder.parents[1])) for path in folder.iterdir()))
 
 
-def _safe_name(cell_id: str) -> str:
-    return re.sub(r"[^\w.+-]", "_", cell_id)
+def _folder(cell: Cell, bench: Bench) -> Path:
+    return bench.run_dir / "cells" / re.sub(r"[^\w.+-]", "_", cell.id)
 
 
 def _minima(cell: Cell, describe: Description | None) -> dict[str, int]:
@@ -275,6 +277,8 @@ def run_cell(
             if on_subject is not None:
                 on_subject(subject)
             _run_and_watch(subject, cell, modules, watch)
+            if cell.perf and watch.result is not None:
+                guestperf.collect(subject.link, _folder(cell, bench))
             console = subject.console()
             delays = (round(subject.starvation().worst_run_delay_s, 3),)
     except PlanError as error:
@@ -320,7 +324,7 @@ def _judge(
         token.store(dataclasses.replace(replay, expected=expected), bench.run_dir)
     tries = int(answer.get("tries", 0) or 0)
     first_finding_us = answer.get("time_to_first_finding_us")
-    folder = bench.run_dir / "cells" / _safe_name(cell.id)
+    folder = _folder(cell, bench)
     return dataclasses.replace(
         result,
         verdict=judged.verdict,

@@ -13,4 +13,8 @@ def lane_named(name: str, scratch: Path) -> Lane:
         from aiotorture.lanes.qemu import QemuLane
 
         return QemuLane(scratch)
-    raise ConfigurationError(f"unknown lane {name!r}; there is: qemu")
+    if name == "lab":
+        from aiotorture.lanes.ssh import LabLane
+
+        return LabLane(scratch)
+    raise ConfigurationError(f"unknown lane {name!r}; there is: qemu, lab")

@@ -25,7 +25,6 @@ class Variant(enum.Enum):
     """What a subject's root holds beside the agent."""
 
     PLAIN = "plain"
-    SSH = "ssh"
     PERF = "perf"
 
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from aiotorture import accel, build, initramfs, readyguest
+from aiotorture import accel, build, guestperf, initramfs, readyguest
 from aiotorture.agentlink import NoAnswer
 from aiotorture.errors import HarnessError
 from aiotorture.lanes.base import Fate, Lane, Starvation, Subject, SubjectSpec, Variant
@@ -21,6 +21,8 @@ from aiotorture.readyguest import Machine, Qemu
 
 HELLO_TIMEOUT_S = 60.0
 DIAGNOSIS_TIMEOUT_S = 5.0
+# perf, its libraries and its records live in the guest's memory
+PERF_MEMORY_MIB = 640
 SCHEDSTAT_NS_PER_S = 1e9
 
 
@@ -107,6 +109,10 @@ class QemuSubject(Subject):
         return lines
 
 
+def memory_mib(variant: Variant) -> int:
+    return PERF_MEMORY_MIB if variant is Variant.PERF else readyguest.MEMORY_MIB
+
+
 class QemuLane(Lane):
     """Guests of Debian kernels on this host."""
 
@@ -123,8 +129,8 @@ class QemuLane(Lane):
         return self._accel
 
     def _root(self, spec: SubjectSpec) -> initramfs.Root:
-        if spec.variant is Variant.SSH:
-            return initramfs.base_root(spec.kernel, build.agent(), initramfs.NET_MODULES)
+        if spec.variant is Variant.PERF:
+            return guestperf.root(spec.kernel)
         return initramfs.base_root(spec.kernel, build.agent())
 
     def machine(self, spec: SubjectSpec) -> Machine:
@@ -137,6 +143,7 @@ class QemuLane(Lane):
                 cpus=spec.cpus,
                 cmdline=" ".join([readyguest.CMDLINE, *spec.extra_cmdline]),
                 accel=self._accel,
+                memory_mib=memory_mib(spec.variant),
             )
         return self._machines[spec]
 
