@@ -27,7 +27,7 @@ from aiotorture.knobs import Description
 from aiotorture.lanes.base import Fate, Lane, Subject, SubjectSpec, Variant
 from aiotorture.matrix import Cell
 from aiotorture.oracles import kernel_log
-from aiotorture.plan import PlanError
+from aiotorture.plan import PlanError, parse
 from aiotorture.results import CellResult, Hits, Verdict
 from aiotorture.verdict import CellFacts, GuestEnd
 
@@ -212,6 +212,24 @@ def stored(cell: Cell, kernel: Kernel, modules: build.ModuleSet) -> token.Stored
         guest={"cpus": str(cell.cpus)},
         mutant=mutant,
         cell_id=cell.id,
+    )
+
+
+def cell_of(replay: token.Stored) -> Cell:
+    """The cell that a token stands for. ConfigurationError when its plan does not parse here."""
+    try:
+        plan = parse(replay.plan)
+    except PlanError as error:
+        raise ConfigurationError(f"the stored plan of {replay.token}: {error}") from error
+    mutant = build.Mutant(replay.mutant.name, replay.mutant.patch) if replay.mutant else None
+    return Cell(
+        id=replay.cell_id or replay.token,
+        target=replay.target,
+        kernel=str(replay.kernel["ref"]),
+        lane=replay.lane,
+        cpus=int(replay.guest.get("cpus", "2")),
+        plan=plan,
+        mutant=mutant,
     )
 
 

@@ -42,6 +42,7 @@ TEST = RUN + (
 )
 SSH = ("dropbear-bin", "openssh-client")
 PERF = ("linux-perf",)
+MODEL = BUILD + ("libboost-context-dev",)
 BENCH = ("libbenchmark-dev",)
 FOREIGN_TOOLS = ("mmdebstrap",)
 

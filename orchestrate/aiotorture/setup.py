@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from aiotorture import build, kernels, packages, preflight
+from aiotorture import scratch as scratch_folder
 from aiotorture.cell import Bench
 from aiotorture.lanes import lane_named
 from aiotorture.matrix import Cell
@@ -27,3 +30,13 @@ def for_cells(cells: Sequence[Cell], lane_name: str, run_dir: Path, scratch: Pat
     bench = Bench(lane_named(lane_name, scratch), resolved, run_dir)
     bench.lane.prepare(list(dict.fromkeys(bench.spec(cell) for cell in cells)))
     return bench
+
+
+@contextlib.contextmanager
+def standalone(cells: Sequence[Cell], run_dir: Path) -> Iterator[Bench]:
+    """A set-up bench for cells that are run outside pytest; its temporary files go with it."""
+    scratch = scratch_folder.make()
+    try:
+        yield for_cells(cells, cells[0].lane, run_dir, scratch)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
