@@ -9,6 +9,7 @@ says nothing for too long; each of these is another fact for the verdict.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import re
 import time
@@ -17,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aiotorture import build, guestperf, paths, token, verdict
+from aiotorture import build, bundle, guestperf, known, paths, token, verdict
 from aiotorture.agentlink import AgentError, Json, LinkClosed, NoAnswer
 from aiotorture.bounds import upper_bound
 from aiotorture.errors import ConfigurationError, HarnessError
@@ -79,13 +80,20 @@ class Watch:
             self.findings.append(Finding.from_json(event["finding"]))
 
 
-@dataclass(frozen=True)
+@dataclass
 class Bench:
     """What the cells of one worker share."""
 
     lane: Lane
     kernels: dict[str, Kernel]
     run_dir: Path
+    _described: Description | None = None
+
+    def describe(self, subject: Subject) -> Description:
+        """The agent's description of itself, asked for once: every subject runs the same one."""
+        if self._described is None:
+            self._described = Description.from_json(subject.link.ask("describe"))
+        return self._described
 
     def spec(self, cell: Cell) -> SubjectSpec:
         variant = Variant.PERF if cell.perf else Variant.PLAIN
@@ -191,6 +199,7 @@ def _hits(mapping: Any) -> dict[str, Hits]:
     }
 
 
+@functools.cache
 def scenario_version(name: str) -> str:
     """Hash over the scenario's source and the library that it shares with others."""
     stress = paths.ROOT / "stress"
@@ -290,7 +299,7 @@ def run_cell(
             result, token=replay.token, module_build_id=modules.build_id
         )
         with bench.lane.subject(bench.spec(cell)) as subject:
-            describe = Description.from_json(subject.link.ask("describe"))
+            describe = bench.describe(subject)
             describe.validate(cell.plan)
             if on_subject is not None:
                 on_subject(subject)
@@ -321,7 +330,12 @@ def _judge(
     answer = watch.result or {}
     told = [Finding.from_json(f) for f in answer.get("findings", ())]
     kernel = bench.kernels[cell.kernel]
-    found = _merge([*watch.findings, *told, *_host_findings(watch, console)])
+    found = known.mark(
+        _merge([*watch.findings, *told, *_host_findings(watch, console)]),
+        known.load(paths.ROOT / "known.toml"),
+        kernel.release,
+        mutant=cell.mutant is not None,
+    )
     counters = _numbers(answer.get("counters") or watch.counters)
     facts = CellFacts(
         plan=cell.plan,
@@ -337,13 +351,10 @@ def _judge(
     reason = judged.reason
     if watch.fate is Fate.ENDED_BY_OTHERS:
         reason = watch.epitaph
-    if replay is not None:
-        expected = tuple(token.Expected(f.oracle, f.title, f.signature) for f in found)
-        token.store(dataclasses.replace(replay, expected=expected), bench.run_dir)
     tries = int(answer.get("tries", 0) or 0)
     first_finding_us = answer.get("time_to_first_finding_us")
     folder = _folder(cell, bench)
-    return dataclasses.replace(
+    judged_result = dataclasses.replace(
         result,
         verdict=judged.verdict,
         accel=bench.lane.accel,
@@ -365,6 +376,13 @@ def _judge(
         wall_s=round(time.monotonic() - began, 3),
         ended=round(time.time(), 3),
     )
+    if replay is not None:
+        expected = tuple(token.Expected(f.oracle, f.title, f.signature) for f in found)
+        replay = dataclasses.replace(replay, expected=expected)
+        token.store(replay, bench.run_dir)
+        if judged_result.verdict is Verdict.FAIL:
+            bundle.write(bench.run_dir, judged_result, replay)
+    return judged_result
 
 
 def control_found(cell: Cell, result: CellResult) -> bool:

@@ -140,6 +140,7 @@ def cells(selection: Selection) -> list[Cell]:
     except ValueError as error:
         raise ConfigurationError(f"--time: {error}") from error
     mutant = build.find_mutant(selection.mutant) if selection.mutant else None
+    own_knobs: dict[str, dict[str, str]] = profile.get("knobs", {})
     chosen: list[Cell] = []
     if mutant is None:
         for series in series_list:
@@ -156,7 +157,8 @@ def cells(selection: Selection) -> list[Cell]:
                             words += [f"r{repeat + 1}"] if profile["repeats"] > 1 else []
                             cell_id = "-".join(words)
                             seed = cell_seed(selection.seed, cell_id)
-                            knobs = {"time": time, **row["knobs"], **profile.get("knobs", {})}
+                            knobs = {"time": time, **row["knobs"], **own_knobs.get(scenario, {})}
+                            knobs |= {"time": selection.time} if selection.time else {}
                             chosen.append(
                                 Cell(
                                     id=cell_id,

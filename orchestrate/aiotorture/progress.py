@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from aiotorture import paths
 from aiotorture.kernels import Kernel
+from aiotorture.report import terminal
+from aiotorture.report.view import RunView
 from aiotorture.results import CellResult, Verdict
 
-START_BOUND_S = 1.5
 _MET = (
     ("submitted", "submitted"),
     ("cancel_won", "won"),
@@ -93,29 +93,15 @@ class Lines:
         count = f"{self._seen:{width}}/{self.planned}"
         self._write(f"{count} {_label(result):5} {result.id}  {wall:5.1f} s (last {before})  {said}")
 
-    def closing(
-        self,
-        run_dir: Path,
-        done: Sequence[CellResult],
-        controls: Mapping[str, bool],
-        lost: int,
-        wall_s: float,
-    ) -> None:
+    def closing(self, view: RunView, written: Sequence[Path], lost: int) -> None:
         self._last.save()
-        cells = [result for result in done if not result.control]
-        counts = {v: sum(r.verdict is v for r in cells) for v in Verdict}
-        words = [f"{n} {v.value}" for v, n in counts.items() if n]
+        wall_s = (view.run.finished or 0.0) - view.run.started
+        if not view.controls:
+            self._write("no positive control was selected: a PASS here proves little")
+        for path in written:
+            self._write(str(path))
+        for line in terminal.summary(view):
+            self._write(line)
         if lost:
-            words.append(f"{lost} not run")
-        starts = [r.start_s for r in done if r.start_s is not None]
-        self._write(f"cells: {', '.join(words) or 'none'} in {wall_s:.0f} s")
-        if starts:
-            self._write(
-                f"start of a cell: median {statistics.median(starts):.2f} s, "
-                f"worst {max(starts):.2f} s (bound for the median {START_BOUND_S} s)"
-            )
-        for name, found in controls.items():
-            self._write(f"positive control {name}: {'found' if found else 'NOT FOUND: the run is ERROR'}")
-        failed = [r for r in cells if r.verdict is Verdict.FAIL]
-        for result in failed:
-            self._write(f"./aiotorture repro {result.token}  # {result.reason}")
+            self._write(f"{lost} cells were not run; --resume goes on")
+        self._write(f"run of {wall_s:.0f} s, exit status {view.run.exit_status}")

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from aiotorture import accel, kernels, matrix, options, progress, results, rundir, setup
+from aiotorture import accel, kernels, matrix, options, progress, report, results, rundir, setup
 from aiotorture import scratch as scratch_folder
 from aiotorture.cell import Bench, control_found, run_cell
 from aiotorture.errors import EXIT_INTERRUPTED, EXIT_USAGE, ConfigurationError, HarnessError
@@ -123,8 +123,9 @@ class Controller:
             self.run, controls=controls, finished=round(time.time(), 3), exit_status=status
         )
         results.write_run(self.run_dir, self.run)
+        written = report.write_reports(self.run_dir)
         if self.lines is not None:
-            self.lines.closing(self.run_dir, done, controls, lost, time.monotonic() - self.began)
+            self.lines.closing(report.view(self.run_dir), written, lost)
         return status
 
     def clean(self) -> None:

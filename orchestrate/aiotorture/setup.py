@@ -32,6 +32,10 @@ def for_cells(cells: Sequence[Cell], lane_name: str, run_dir: Path, scratch: Pat
     return bench
 
 
+def modules_of(cell: Cell, bench: Bench) -> build.ModuleSet:
+    return build.modules(bench.kernels[cell.kernel], cell.mutant)
+
+
 @contextlib.contextmanager
 def standalone(cells: Sequence[Cell], run_dir: Path) -> Iterator[Bench]:
     """A set-up bench for cells that are run outside pytest; its temporary files go with it."""
