@@ -113,7 +113,9 @@ static void zc_free(struct zc_req *req)
 	list_del(&req->live_node);
 	dev->nr_live--;
 	file->live--;
-	wake_up_all(&dev->drained);
+	/* waiters check under this lock: none can miss it between check and sleep */
+	if (waitqueue_active(&dev->drained))
+		wake_up_all(&dev->drained);
 	spin_unlock_irqrestore(&dev->live_lock, flags);
 	zc_file_put(file);
 	kmem_cache_free(zc_cache, req);
