@@ -1,0 +1,77 @@
+"""Cells: the order, the ids, the seeds, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from aiotorture import matrix
+from aiotorture.errors import ConfigurationError
+from aiotorture.matrix import Selection
+
+
+def test_smoke_holds_what_it_promises() -> None:
+    cells = [cell for cell in matrix.cells(Selection()) if not cell.control]
+    modes = {cell.plan.scenario.knob("cancel") for cell in cells}
+    assert modes == {"callback", "flush", "flag", "none"}
+    assert {cell.cpus for cell in cells} == {1, 2}
+    by_scenario: dict[str, set[str]] = {}
+    for cell in cells:
+        faults = " ".join(str(fault) for fault in cell.plan.faults)
+        by_scenario.setdefault(cell.plan.scenario.name, set()).add(faults)
+    assert set(by_scenario) == {"submit_cancel_race", "destroy_under_load"}
+    assert all(len(plans) >= 7 for plans in by_scenario.values())
+
+
+def test_the_controls_come_first() -> None:
+    cells = matrix.cells(Selection())
+    assert [cell.mutant.name for cell in cells[:2] if cell.mutant] == [
+        "cancel-drops-request",
+        "complete-twice",
+    ]
+    assert not any(cell.control for cell in cells[2:])
+
+
+def test_ids_are_unique_and_readable() -> None:
+    ids = [cell.id for cell in matrix.cells(Selection(profile="nightly"))]
+    assert len(set(ids)) == len(ids)
+    smoke = {cell.id for cell in matrix.cells(Selection())}
+    assert "6.1-zcdma-submit_cancel_race-irq-drop-callback-2cpu" in smoke
+
+
+def test_a_seed_gives_the_same_plans_and_another_gives_others() -> None:
+    plans = [[str(c.plan) for c in matrix.cells(Selection(seed=n))] for n in (7, 7, 8)]
+    assert plans[0] == plans[1]
+    assert not set(plans[0]) & set(plans[2])
+
+
+def test_a_shorter_race_owes_less_contention() -> None:
+    full = matrix.cells(Selection())[-1]
+    short = matrix.cells(Selection(time="1200ms"))[-1]
+    assert full.minima_scale == 1.0
+    assert short.minima_scale == pytest.approx(0.1)
+
+
+def test_asking_for_a_mutant_replaces_the_controls() -> None:
+    cells = matrix.cells(Selection(mutant="complete-twice"))
+    assert all(cell.mutant and cell.mutant.name == "complete-twice" for cell in cells)
+    assert not any(cell.control for cell in cells)
+
+
+@pytest.mark.parametrize(
+    ("selection", "words"),
+    [
+        (Selection(profile="x"), "unknown profile 'x'"),
+        (Selection(kernels=("nonsense",)), "unknown kernel 'nonsense'"),
+        (Selection(targets=("x",)), "unknown target 'x'"),
+        (Selection(scenarios=("x",)), "unknown scenario 'x'"),
+        (Selection(lane="x"), "unknown lane 'x'"),
+        (Selection(mutant="x"), "unknown mutant 'x'"),
+        (Selection(faults="fault irq explode"), "--faults"),
+        (Selection(time="soon"), "--time"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(selection: Selection, words: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        matrix.cells(selection)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
