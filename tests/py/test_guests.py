@@ -149,7 +149,7 @@ def test_an_interrupt_keeps_results_and_leaves_nothing(
 
 
 def test_the_agent_serves_over_ssh(tmp_path: Path) -> None:
-    said = run(tmp_path / "run", "--lane", "lab", "--jobs", "1", "-k", f"{CELL}")
+    said = run(tmp_path / "run", "--lane", "lab", "--jobs", "1", "-k", OTHER)
     assert said.returncode == 0, said.stdout
     (cell,) = results.read(tmp_path / "run").cells
     assert (cell.lane, cell.verdict) == ("lab", Verdict.PASS)
