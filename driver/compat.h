@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * compat.h - every difference among the kernels from 5.10 to 7.3, and between
+ * Every difference among the kernels from 5.10 to 7.3, and between
  * PREEMPT_RT and not, that zcdma meets; the driver has no LINUX_VERSION_CODE
  */
 #ifndef ZCDMA_COMPAT_H
@@ -102,11 +102,11 @@ static inline void zc_hrtimer_setup(struct hrtimer *timer,
 
 /* A platform driver's remove returned int until 6.11. */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 11, 0)
-typedef void zc_remove_t;
-#define zc_remove_done()	do { } while (0)
+#define ZC_REMOVE_RETURNS	void
+#define ZC_REMOVE_RESULT
 #else
-typedef int zc_remove_t;
-#define zc_remove_done()	return 0
+#define ZC_REMOVE_RETURNS	int
+#define ZC_REMOVE_RESULT	0
 #endif
 
 #endif /* ZCDMA_COMPAT_H */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * zcdma.c - a zero-copy DMA character driver for asynchronous I/O
+ * A zero-copy DMA character driver for asynchronous I/O
  *
  * /dev/zcdmaN is a device's memory.  Reads and writes, vectored and of any
  * alignment, pin the user's pages and hand them to a descriptor ring; the
@@ -452,7 +452,7 @@ static bool zc_dev_idle(struct zc_dev *dev)
 }
 
 /* Files may be open (unbind); they answer -ENODEV from here on. */
-static zc_remove_t zcdma_remove(struct platform_device *pdev)
+static ZC_REMOVE_RETURNS zcdma_remove(struct platform_device *pdev)
 {
 	struct zc_dev *dev = platform_get_drvdata(pdev);
 
@@ -474,7 +474,7 @@ static zc_remove_t zcdma_remove(struct platform_device *pdev)
 	destroy_workqueue(dev->wq);
 	zc_free_ring(dev);
 	kref_put(&dev->kref, zc_dev_free);
-	zc_remove_done();
+	return ZC_REMOVE_RESULT;
 }
 
 static struct platform_driver zcdma_driver = {

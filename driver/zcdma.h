@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * zcdma.h - a request, its references and its owner
+ * A request, its references and its owner
  *
  *	submitter:  SUBMIT - PIN - MAP - QUEUE
  *	                                   |  where = PENDING or RING, under dev->lock
@@ -44,7 +44,7 @@
 #define ZC_INLINE_PAGES		8	/* a request of 28 KiB at any alignment */
 #define ZC_MAX_PAGES		256	/* of one request; more is a short transfer */
 #define ZC_SEGMENT_BYTES	65536U	/* of one descriptor */
-#define ZC_RESET_MS		1000U	/* then it is given up: generous, a virtual CPU may stand still */
+#define ZC_RESET_MS		1000U	/* generous: a virtual CPU may stand still */
 
 enum zc_cancel_mode {
 	ZC_CANCEL_CALLBACK,	/* abort the one chain */
@@ -174,7 +174,7 @@ struct zc_dev {
 	struct work_struct recover_work;
 	struct work_struct dirty_work;
 
-	spinlock_t live_lock;
+	spinlock_t live_lock;		/* irq-safe: live, undirty, and the counts of live */
 	struct list_head live;		/* all requests, oldest first */
 	unsigned int nr_live;
 	u64 next_number;

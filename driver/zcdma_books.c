@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * zcdma_books.c - what the driver has taken and not given back, in debugfs
+ * What the driver has taken and not given back, in debugfs
  *
  * Live requests, phases and references are counted by walking dev->live when
  * somebody asks: a request pays for its list entry alone, and a count cannot

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * zcdma_engine_soft.c - a DMA engine made of a timer
+ * A DMA engine made of a timer
  *
  * It behaves as zcdma_regs.h says and knows nothing else: this file comes
  * before zcdma.h in the module's one translation unit, so that no request,
@@ -28,7 +28,7 @@
 #define SOFT_MIN_TICK_NS	2000U	/* a shorter period starves the CPU under emulation */
 #define SOFT_MAX_TICK_NS	20000U
 #define SOFT_LATE_TICK_NS	50000U	/* a hung transfer must not take the whole CPU */
-#define SOFT_ACK_NS		3000U	/* from stop or reset to its acknowledgement */
+#define SOFT_ACK_NS		3000U	/* from stop or reset to its acknowledgment */
 
 /* A transfer that hangs in the engine and writes on when asked to stop. */
 struct soft_late {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * zcdma_pages.c - from a user's iterator to a mapped scatter-gather list, and back
+ * From a user's iterator to a mapped scatter-gather list, and back
  */
 #include <linux/dma-mapping.h>
 #include <linux/mm.h>

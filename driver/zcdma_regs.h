@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * zcdma_regs.h - what a driver and an engine agree on, and nothing else
+ * What a driver and an engine agree on, and nothing else
  *
  * The engine is a device.  It sees descriptors in coherent memory, the bus
  * addresses in them, and its registers.  The driver learns from it by status

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * zcdma_request.c - the life of a request: references, ring, completion,
+ * The life of a request: references, ring, completion,
  * cancellation, recovery
  */
 #include <linux/bitmap.h>
