@@ -80,6 +80,9 @@ class Lines:
         self._write(f"{self.planned} cells on {names}, {accel}, seed {seed}; set-up {set_up_s:.0f} s")
         self._write(f"results: {run_dir}")
 
+    def say(self, line: str) -> None:
+        self._write(line)
+
     def cell(self, result: CellResult) -> None:
         self._seen += 1
         wall = result.wall_s or 0.0

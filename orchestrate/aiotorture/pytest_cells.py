@@ -22,7 +22,7 @@ import pytest
 from aiotorture import accel, kernels, matrix, options, progress, report, results, rundir, setup
 from aiotorture import scratch as scratch_folder
 from aiotorture.cell import Bench, control_found, run_cell
-from aiotorture.errors import EXIT_INTERRUPTED, EXIT_USAGE, ConfigurationError, HarnessError
+from aiotorture.errors import EXIT_INTERRUPTED, EXIT_UNPROVEN, EXIT_USAGE, ConfigurationError, HarnessError
 from aiotorture.kernels import Kernel
 from aiotorture.lanes import lane_named
 from aiotorture.matrix import Cell
@@ -30,6 +30,7 @@ from aiotorture.results import CellResult, Verdict
 from aiotorture.verdict import exit_status
 
 PROPERTY = "cell"
+STOP = "results cannot be kept"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -58,6 +59,7 @@ class Controller:
         config.option.out = str(self.run_dir)
         self.cells = _not_done(config, every)
         self.interrupted = False
+        self.session: pytest.Session | None = None
         self.lines: progress.Lines | None = None
         self.scratch: Path | None = None
         self.planned: list[Cell] = []
@@ -178,6 +180,20 @@ class Controller:
         result = _result_in(report)
         if result is not None and self.lines is not None:
             self.lines.cell(result)
+        for name, said in report.user_properties:
+            if name == STOP:
+                self._stop(str(said))
+
+    def _stop(self, reason: str) -> None:
+        """No further cells: what they find could not be kept."""
+        workers = self.config.pluginmanager.get_plugin("dsession")
+        if workers is not None:
+            workers.shouldstop = reason
+        if self.session is not None:
+            self.session.shouldstop = reason
+
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        self.session = session
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         self.interrupted = isinstance(excinfo.value, KeyboardInterrupt)
@@ -189,6 +205,10 @@ class Controller:
         try:
             if self.lines is not None:
                 session.exitstatus = self.finish()
+        except results.ResultsError as error:
+            session.exitstatus = EXIT_UNPROVEN
+            if self.lines is not None:
+                self.lines.say(f"aiotorture: {error}")
         finally:
             self.clean()
 
@@ -254,18 +274,33 @@ class CellRunner:
 
     def run(self, cell: Cell) -> None:
         bench = _bench(self._config, cell)
-        result = run_cell(cell, bench)
-        if cell.control and not control_found(cell, result):
-            oracles = " or ".join(cell.control_oracles)
-            reason = f"positive control not found by {oracles} ({result.reason or 'no finding'})"
-            result = dataclasses.replace(result, verdict=Verdict.ERROR, reason=reason)
-        results.append(bench.run_dir, result)
+        trouble = ""
+        try:
+            result = self._judged(cell, bench)
+        except results.ResultsError as error:
+            trouble = str(error)
+        except OSError as error:
+            trouble = str(results.as_results_error(error, bench.run_dir))
+        if trouble:
+            self._properties.append((STOP, trouble))
+            pytest.fail(f"aiotorture: {trouble}", pytrace=False)
         self._properties.append((PROPERTY, json.dumps(result.to_json())))
         if result.verdict is Verdict.SKIP:
             pytest.skip(result.reason)
         expected = Verdict.FAIL if cell.control else Verdict.PASS
         if result.verdict is not expected:
             pytest.fail(progress.failure_text(result), pytrace=False)
+
+    @staticmethod
+    def _judged(cell: Cell, bench: Bench) -> CellResult:
+        """Runs the cell and keeps its result before anybody hears of it."""
+        result = run_cell(cell, bench)
+        if cell.control and not control_found(cell, result):
+            oracles = " or ".join(cell.control_oracles)
+            reason = f"positive control not found by {oracles} ({result.reason or 'no finding'})"
+            result = dataclasses.replace(result, verdict=Verdict.ERROR, reason=reason)
+        results.append(bench.run_dir, result)
+        return result
 
 
 _BENCHES: dict[str, Bench] = {}
