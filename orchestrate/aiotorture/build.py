@@ -111,16 +111,22 @@ def cmake_target(target: str, preset: str = PRESET) -> Path:
 
 
 def agent(keep_symbols: bool = False) -> Path:
-    """The agent, stripped, in the cache under its content's hash."""
+    """The agent, stripped (of debug data alone with `keep_symbols`), in the cache under its
+    content's hash."""
     built = cmake_target("aiotorture-agent") / "aiotorture-agent"
-    if keep_symbols:
-        return built
+    whole = built.with_name("aiotorture-agent.debug")
+    if keep_symbols and whole.is_file():
+        return _stripped(whole, "--strip-debug")
+    return _stripped(built, "--strip-all")
+
+
+def _stripped(built: Path, how: str) -> Path:
     identity = paths.content_hash([built.read_bytes()])
-    stripped = paths.cache_dir() / "agents" / identity / "aiotorture-agent"
-    if not stripped.is_file():
-        with paths.published(stripped.parent) as scratch:
-            _strip(built, scratch / "aiotorture-agent", "--strip-all")
-    return stripped
+    kept = paths.cache_dir() / "agents" / identity / "aiotorture-agent"
+    if not kept.is_file():
+        with paths.published(kept.parent) as scratch:
+            _strip(built, scratch / "aiotorture-agent", how)
+    return kept
 
 
 def _strip(source: Path, target: Path, how: str) -> None:

@@ -30,3 +30,7 @@ def sweep() -> None:
 def make() -> Path:
     sweep()
     return Path(tempfile.mkdtemp(prefix=f"aiotorture-{os.getpid()}-"))
+
+
+def remove(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,60 @@
+"""`bench`: runs the benchmarks of bench/ in a guest, with the target's modules loaded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from aiotorture import build, kernels, packages, paths
+from aiotorture import scratch as scratch_folder
+from aiotorture.cell import MODULE_FOLDER
+from aiotorture.cli import parser
+from aiotorture.errors import ConfigurationError, HarnessError
+from aiotorture.lanes.base import SubjectSpec
+from aiotorture.lanes.qemu import QemuLane
+
+BINARY = "aiotorture-bench"
+TIMEOUT_S = 1800.0
+GUEST_PATH = "/tmp/aiotorture-bench"
+
+
+def main(arguments: Sequence[str]) -> int:
+    made = parser("bench")
+    made.add_argument("--kernel", metavar="K", help="row of kernels.toml")
+    made.add_argument("--cpus", type=int, default=2, help="CPUs of the guest")
+    made.add_argument("--filter", default=".", help="regular expression over benchmark names")
+    given = made.parse_args(arguments)
+    if not (paths.ROOT / "bench/CMakeLists.txt").is_file():
+        raise ConfigurationError("bench/ is not part of this tree")
+    packages.ensure(packages.RUN + packages.BENCH)
+    kernel = kernels.ensure(given.kernel or kernels.default_series()[0])
+    binary = build.cmake_target(BINARY) / BINARY
+    modules = build.modules(kernel)
+    scratch = scratch_folder.make()
+    words = [f"--benchmark_filter={given.filter}"]
+    words += ["--benchmark_format=json"] if given.json else []
+    try:
+        said = _in_guest(scratch, SubjectSpec(kernel, given.cpus), binary, modules, words)
+    finally:
+        scratch_folder.remove(scratch)
+    print(json.dumps(json.loads(said)) if given.json else said, end="" if not given.json else "\n")
+    return 0
+
+
+def _in_guest(
+    scratch: Path, spec: SubjectSpec, binary: Path, modules: build.ModuleSet, words: list[str]
+) -> str:
+    lane = QemuLane(scratch)
+    lane.prepare([spec])
+    with lane.subject(spec) as subject:
+        subject.link.push_file(GUEST_PATH, binary, 0o755)
+        for name, path in modules.files.items():
+            subject.link.push_file(f"{MODULE_FOLDER}/{name}.ko", path)
+            loaded = subject.link.execute(["/bin/insmod", f"{MODULE_FOLDER}/{name}.ko"], 30)
+            if loaded["rc"]:
+                raise HarnessError(f"insmod {name}: {loaded['err'].strip()}")
+        done = subject.link.execute([GUEST_PATH, *words], TIMEOUT_S)
+    if done["timed_out"] or done["rc"]:
+        raise HarnessError(f"the benchmarks ended with {done['rc']}: {done['err'].strip()[-300:]}")
+    return str(done["out"])
