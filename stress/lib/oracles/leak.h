@@ -30,7 +30,6 @@ std::vector<Finding> judge_system(const SystemBooks& before, const SystemBooks& 
 struct LedgerTotals {
     std::int64_t cancelled = 0;
     std::int64_t timeouts = 0;
-    std::int64_t nodev = 0;
     std::int64_t unseen = 0; // swept, or in flight at a SIGKILL
 };
 std::vector<Finding> judge_totals(const Books& books, const LedgerTotals& totals);
