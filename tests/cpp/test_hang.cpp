@@ -1,0 +1,50 @@
+#include <catch2/catch.hpp>
+
+#include "lib/oracles/hang.h"
+#include "lib/system.h"
+
+namespace {
+
+at::TaskState task(const char* file, char state) {
+    at::TaskState task;
+    task.tid = 41;
+    task.comm = "at-stressor";
+    task.state = state;
+    const auto text = at::read_file(std::string(TEST_FILES) + "/" + file);
+    REQUIRE(text);
+    task.stack = at::parse_stack(*text);
+    return task;
+}
+
+const std::vector<at::DriverRequest> requests =
+    at::parse_requests("cookie=0x1002 phase=start refs=core age_us=10\n"
+                       "cookie=0x1001 phase=queue refs=engine age_us=4000000\n");
+
+} // namespace
+
+TEST_CASE("recorded kernel stacks name the call") {
+    CHECK(at::blocking_call(task("stack-io_destroy.txt", 'D').stack) == "io_destroy");
+    CHECK(at::blocking_call(task("stack-exit_aio.txt", 'D').stack) == "exit_aio");
+    CHECK(at::blocking_call(task("stack-pread.txt", 'D').stack) == "preadv");
+    CHECK(at::blocking_call({}).empty());
+    CHECK(at::parse_stack("[<0>] f.isra.0+0x1/0x2 [m]\n") == std::vector<std::string>{"f"});
+    CHECK(at::parse_state("Name:\tx\nState:\tD (disk sleep)\n") == 'D');
+    CHECK(at::parse_state("") == '?');
+}
+
+TEST_CASE("a hang is blamed on the call that waits for others, and on the oldest request") {
+    const auto finding = at::diagnose_hang(
+        {task("stack-pread.txt", 'D'), task("stack-io_destroy.txt", 'D')}, requests, false, "");
+    CHECK(finding.title == "unkillable wait in io_destroy: request in phase queue, reference "
+                           "engine not returned");
+    CHECK(finding.signature == "hang/io_destroy/queue/engine");
+}
+
+TEST_CASE("a title says what is known, and nothing that varies") {
+    CHECK(at::diagnose_hang({task("stack-exit_aio.txt", 'D')}, {}, false, "").title ==
+          "unkillable wait in exit_aio: no request left in the driver");
+    at::TaskState running;
+    running.state = 'R';
+    CHECK(at::diagnose_hang({running}, {}, true, "io_cancel").title ==
+          "unkillable loop in io_cancel: the driver's books do not answer");
+}

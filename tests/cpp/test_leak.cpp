@@ -1,0 +1,55 @@
+#include <catch2/catch.hpp>
+
+#include "lib/oracles/leak.h"
+
+namespace {
+
+const char quiet[] =
+    "submitted 10\ncompleted 10\ncompleted_cancelled 3\ncompleted_timeout 0\nlive 0\n"
+    "ref_engine 0\nref_core 0\npinned_pages 0\nmapped_descs 0\nfree_descs 256\n"
+    "illegal_steps 0\n";
+
+std::vector<std::string> signatures(const std::vector<at::Finding>& findings) {
+    std::vector<std::string> all;
+    for (const auto& finding : findings)
+        all.push_back(finding.signature);
+    return all;
+}
+
+} // namespace
+
+TEST_CASE("quiet books are silent") {
+    CHECK(at::judge_books(at::parse_books(quiet), 256, {}).empty());
+}
+
+TEST_CASE("each thing that was not given back has its own title") {
+    auto books = at::parse_books(quiet);
+    books["ref_engine"] = 1;
+    books["pinned_pages"] = 4;
+    books["mapped_descs"] = 1;
+    books["free_descs"] = 255;
+    books["live"] = 1;
+    books["completed"] = 9;
+    const auto requests = at::parse_requests("cookie=0x1001 phase=queue refs=engine age_us=5");
+    CHECK(signatures(at::judge_books(books, 256, requests)) ==
+          std::vector<std::string>{"leak/live/queue/engine", "leak/reference/engine", "leak/pinned",
+                                   "leak/mapped", "leak/descriptors", "ledger/books-fewer"});
+}
+
+TEST_CASE("the system's books may fall, not rise") {
+    const at::SystemBooks before{{"aio-nr", 100}, {"pinned pages", 3}};
+    CHECK(at::judge_system(before, {{"aio-nr", 90}, {"pinned pages", 3}, {"slab kioctx", 5}})
+              .empty());
+    CHECK(signatures(at::judge_system(before, {{"aio-nr", 100}, {"pinned pages", 4}})) ==
+          std::vector<std::string>{"leak/pinned pages"});
+}
+
+TEST_CASE("events and books agree within what a destroyed ring hides") {
+    const auto books = at::parse_books(quiet);
+    CHECK(at::judge_totals(books, {3, 0, 0}).empty());
+    CHECK(at::judge_totals(books, {1, 0, 2}).empty());
+    CHECK(signatures(at::judge_totals(books, {2, 0, 0})) ==
+          std::vector<std::string>{"ledger/disagree/cancelled"});
+    CHECK(signatures(at::judge_totals(books, {4, 0, 5})) ==
+          std::vector<std::string>{"ledger/disagree/cancelled"});
+}
