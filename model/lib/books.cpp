@@ -24,6 +24,21 @@ void Refs::get(const char* by, Location where) {
         exec->remark(where, "  %s: %s takes one, %d", name, by, count_);
 }
 
+bool Refs::get_unless_zero(const char* by, Location where) {
+    exec->point(this, Access::write, "get_unless_zero", where);
+    if (count_ <= 0)
+        return false;
+    if (exec->live()) {
+        exec->acquire(release);
+        exec->release(release);
+    }
+    ++holder(by).held;
+    ++count_;
+    if (exec->recording())
+        exec->remark(where, "  %s: %s takes one, %d", name, by, count_);
+    return true;
+}
+
 bool Refs::put(const char* by, Location where) {
     exec->point(this, Access::write, "put", where);
     if (exec->live()) {
@@ -55,7 +70,7 @@ std::string Refs::holders() const {
 Ledger::Request Ledger::submitted(const char* name) {
     if (requests_ == requests_max)
         throw std::length_error("more than 16 requests in one schedule");
-    line_[requests_] = {name, 0, 0, false, false};
+    line_[requests_] = {name, 0, 0, false, false, false};
     return requests_++;
 }
 
@@ -94,7 +109,8 @@ void Ledger::refused(Request request) {
 void Ledger::check(Location where) const {
     for (unsigned i = 0; i < requests_; ++i) {
         const Line& line = line_[i];
-        const bool owed = !line.refused && !(line.cancelled && !contract_.cancelled_sends_event);
+        const bool owed =
+            !line.refused && !line.swept && !(line.cancelled && !contract_.cancelled_sends_event);
         if (owed && !line.events)
             exec->fail("ledger", std::string(line.name) + " never completes",
                        std::string(line.name) + ":no-event", where);

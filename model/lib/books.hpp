@@ -18,6 +18,8 @@ public:
         holder_[0] = {first_holder, 1};
     }
     void get(const char* holder, Location where = Location::current());
+    // atomic_inc_not_zero(): false, and nothing taken, when the last has gone.
+    bool get_unless_zero(const char* holder, Location where = Location::current());
     // True when it was the last. Order as refcount_dec_and_test().
     bool put(const char* holder, Location where = Location::current());
     int count() const { return count_; }
@@ -39,7 +41,7 @@ struct Contract {
     const char* era;
     bool cancelled_sends_event; // false: io_cancel() answers synchronously, and no event comes
 };
-inline constexpr Contract contract_2003{"2.6.0-test9", true};
+inline constexpr Contract contract_2003{"2.6.0-test9", false};
 inline constexpr Contract contract_2_6_33{"2.6.33", false};
 inline constexpr Contract contract_today{"6.x", true};
 
@@ -59,7 +61,8 @@ public:
     void cancelled(Request request, Location where = Location::current());
     // Submission failed after all: nothing is owed.
     void refused(Request request);
-    // io_destroy or exit swept it: an event is owed but cannot be seen by the owner.
+    // io_destroy or exit swept it: an event may come, but nobody is left to miss it.
+    void swept(Request request) { line_[request].swept = true; }
     unsigned events(Request request) const { return line_[request].events; }
     bool was_cancelled(Request request) const { return line_[request].cancelled; }
     long result(Request request) const { return line_[request].result; }
@@ -73,6 +76,7 @@ private:
         long result;
         bool cancelled;
         bool refused;
+        bool swept;
     };
     Contract contract_;
     unsigned requests_ = 0;

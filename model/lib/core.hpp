@@ -51,6 +51,10 @@ public:
     template <class F> void at_end(F check) {
         exec->at_end([](void* f) { (*static_cast<F*>(f))(); }, keep(check));
     }
+    // When fibers wait for ever: names what is missing, by exec->found().
+    template <class F> void at_hang(F look) {
+        exec->at_hang([](void* f) { (*static_cast<F*>(f))(); }, keep(look));
+    }
 
 private:
     template <class F> static void* keep(F function) {

@@ -11,6 +11,11 @@ public:
     explicit ListNode(const char* name, void* object = nullptr)
         : next_(name, this), prev_(name, this), name_(name), object_(object) {}
 
+    // INIT_LIST_HEAD: alone, whatever the links were.
+    void init(Location where = Location::current()) {
+        next_.set(this, where);
+        prev_.set(this, where);
+    }
     bool empty(Location where = Location::current()) const { return next_.get(where) == this; }
     void add(ListNode& node, Location where = Location::current()) { insert(node, this, where); }
     void add_tail(ListNode& node, Location where = Location::current()) {

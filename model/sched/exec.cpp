@@ -55,6 +55,7 @@ void Exec::reset() {
     hash_ = 0;
     end_ = End::done;
     end_check_ = nullptr;
+    hang_look_ = nullptr;
     rcu = nullptr;
     arena_used_ = 0;
     std::fill_n(granule_owner_.begin(), granules_used_, no_object);
@@ -390,11 +391,18 @@ void Exec::judge_quiescence() {
                      : "deadlock",
           title, cause, Location::current());
     findings_.back().evidence = std::move(evidence);
+    if (hang_look_)
+        hang_look_(hang_argument_);
 }
 
 void Exec::at_end(void (*check)(void*), void* argument) {
     end_check_ = check;
     end_argument_ = argument;
+}
+
+void Exec::at_hang(void (*look)(void*), void* argument) {
+    hang_look_ = look;
+    hang_argument_ = argument;
 }
 
 void Exec::line(std::string text, Location where, bool step) {

@@ -239,6 +239,8 @@ public:
 
     // The check runs when all fibers have finished; not after a finding that ended the schedule.
     void at_end(void (*check)(void*), void* argument);
+    // Runs when fibers wait for ever: a core adds what they wait for, by found().
+    void at_hang(void (*look)(void*), void* argument);
     // What lib/rcu.hpp keeps for this schedule, or null.
     void* rcu = nullptr;
 
@@ -309,6 +311,8 @@ private:
     End end_ = End::done;
     void (*end_check_)(void*) = nullptr;
     void* end_argument_ = nullptr;
+    void (*hang_look_)(void*) = nullptr;
+    void* hang_argument_ = nullptr;
 
     std::array<Fiber, max_fibers + 1> fiber_;
     std::byte* stacks_ = nullptr;

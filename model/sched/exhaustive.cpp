@@ -110,6 +110,12 @@ public:
     void end(End end) override {
         if (!dpor_ || end == End::diverged)
             return;
+        // A finding cuts the schedule: what the others would have done after it, and raced with
+        // before it, is not seen. Nothing is reduced on the way there.
+        if (end == End::finding)
+            for (Node& node : path_)
+                if (!node.values)
+                    node.backtrack |= node.enabled;
         // Operations that are still pending were never taken, but they race all the same.
         for (FiberId id = 0; id < exec_->fibers(); ++id)
             if (exec_->fiber(id).state == Fiber::State::live)
