@@ -39,7 +39,7 @@ while [ -d /sys/module/zcdma ]; do sleep 0.1; done
 kill -INT $recorder
 wait $recorder
 perf report --stdio -i /tmp/perf.data --kallsyms /tmp/kallsyms --no-children \\
-	--sort symbol,dso -g caller,0.5,callee --percent-limit 0.1 > {REPORT} 2> /tmp/perf-errors
+	--sort symbol,dso -w 60,20 -g caller,0.5,callee --percent-limit 0.1 > {REPORT} 2> /tmp/perf-errors
 touch {DONE}
 """
 
