@@ -14,9 +14,9 @@ from aiotorture.errors import ConfigurationError, HarnessError
 from aiotorture.lanes.base import SubjectSpec
 from aiotorture.lanes.qemu import QemuLane
 
-BINARY = "aiotorture-bench"
+BINARY = "aio_bench"
 TIMEOUT_S = 1800.0
-GUEST_PATH = "/tmp/aiotorture-bench"
+GUEST_PATH = "/tmp/aio_bench"
 
 
 def main(arguments: Sequence[str]) -> int:
