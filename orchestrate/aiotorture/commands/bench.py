@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from aiotorture import build, kernels, packages, paths
+from aiotorture import build, initramfs, kernels, packages, paths
 from aiotorture import scratch as scratch_folder
 from aiotorture.cell import MODULE_FOLDER
 from aiotorture.cli import parser
@@ -48,6 +48,9 @@ def _in_guest(
     lane = QemuLane(scratch)
     lane.prepare([spec])
     with lane.subject(spec) as subject:
+        for library in initramfs.shared_libraries(binary):
+            subject.link.execute(["/bin/mkdir", "-p", str(library.parent)])
+            subject.link.push_file(str(library), library, 0o755)
         subject.link.push_file(GUEST_PATH, binary, 0o755)
         for name, path in modules.files.items():
             subject.link.push_file(f"{MODULE_FOLDER}/{name}.ko", path)
