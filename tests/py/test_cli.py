@@ -53,3 +53,31 @@ def test_the_command_works_from_any_folder(tmp_path: Path) -> None:
     said = subprocess.run([link, "kernels", "--json"], cwd=tmp_path, capture_output=True, text=True)
     assert said.returncode == 0
     assert "6.1" in json.loads(said.stdout)
+
+
+def test_every_command_is_imported_with_the_standard_library_alone() -> None:
+    """Set-up installs Debian's packages, so nothing before it may need one."""
+    script = """
+import importlib.abc, sys
+
+class OnlyStandardLibrary(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        top = name.partition(".")[0]
+        if top != "aiotorture" and top not in sys.stdlib_module_names:
+            raise ModuleNotFoundError(f"{name} is no part of the standard library")
+        return None
+
+sys.meta_path.insert(0, OnlyStandardLibrary())
+import importlib, pkgutil
+import aiotorture.cli, aiotorture.commands
+for module in pkgutil.iter_modules(aiotorture.commands.__path__):
+    importlib.import_module(f"aiotorture.commands.{module.name}")
+"""
+    run = subprocess.run(
+        ["/usr/bin/python3", "-S", "-c", script],
+        env={"PYTHONPATH": str(ROOT / "orchestrate")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr

@@ -7,8 +7,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
-
 from aiotorture.report import view as views
 from aiotorture.report.view import MET, RunView
 from aiotorture.results import CellResult, Verdict
@@ -74,6 +72,8 @@ def _anchor(cell: CellResult, numbers: dict[str, int]) -> str:
 
 def render(view: RunView) -> str:
     """The page. Everything that comes from a guest passes jinja2's autoescape."""
+    import jinja2  # a Debian package that set-up may just have installed: not before it is needed
+
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
