@@ -1,0 +1,40 @@
+"""mutants/: each patch says what it is and applies without fuzz to the sources as they are."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from aiotorture import build, paths, score
+
+PATCHES = sorted(build.mutants_folder().glob("*/*.patch"))
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    tree = tmp_path_factory.mktemp("sources")
+    for name in build.MODULE_FOLDERS:
+        shutil.copytree(paths.ROOT / name, tree / name)
+    return tree
+
+
+@pytest.mark.parametrize("patch", PATCHES, ids=[patch.stem for patch in PATCHES])
+def test_header_and_diff(patch: Path, sources: Path) -> None:
+    text = patch.read_text()
+    header = score.header_of(text)
+    assert tuple(header) == score.HEADER
+    assert all(header.values())
+    assert header["Name"] == patch.stem
+    assert header["Race"] in ("yes", "no")
+    argv = ["patch", "-p1", "--batch", "--forward", "--fuzz=0", "--dry-run", "-i", str(patch)]
+    said = subprocess.run(argv, cwd=sources, capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stdout
+
+
+def test_there_are_fifty_driver_mutants_in_ten_classes() -> None:
+    headers = [score.header_of(patch.read_text()) for patch in PATCHES if "driver" in patch.parts]
+    assert len(headers) >= 50
+    assert len({header["Class"] for header in headers}) >= 10
