@@ -36,6 +36,32 @@ class DownloadFailed(Exception):
     """The archive's list names a package that the mirror does not deliver."""
 
 
+# apt's words for a list or package that is not what its signature says (apt-pkg/acquire-item.cc,
+# methods/gpgv.cc) ...
+FORGED = (
+    "NO_PUBKEY", "BADSIG", "EXPKEYSIG", "REVKEYSIG", "invalid signature", "is not signed",
+    "The following signatures", "no longer signed", "Hash Sum mismatch", "unexpected size",
+    "File has unexpected size", "Clearsigned file isn't valid",
+)  # fmt: skip
+# ... and for an archive that does not answer (methods/connect.cc, methods/basehttp.cc).
+UNREACHABLE = (
+    "Could not resolve", "Temporary failure resolving", "Could not connect", "Unable to connect",
+    "Connection failed", "Connection timed out", "Connection refused", "Cannot initiate the connection",
+    "Network is unreachable",
+)  # fmt: skip
+
+
+def apt_reason(said: str) -> str:
+    """One line on why apt-get failed; forgery before silence, silence before the rest."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    lines.sort(key=lambda line: 0 if line.startswith("E:") else 1 if line.startswith("W:") else 2)
+    for marks, what in ((FORGED, "signature or hash is wrong"), (UNREACHABLE, "cannot be reached")):
+        for line in lines:
+            if any(mark in line for mark in marks):
+                return f"{what}: {re.sub(r'^(E|W|Err:[0-9]+):? *', '', line)}"
+    return re.sub(r"^[EW]: *", "", lines[0]) if lines else "apt-get failed without a word"
+
+
 def host_mirrors(sources: Iterable[str]) -> tuple[str, str]:
     """(mirror, security mirror) as the host's own sources name them, else deb.debian.org."""
     mirror, security = "", ""
@@ -54,6 +80,11 @@ def _host_sources() -> list[str]:
     files = [folder / "sources.list"]
     files += sorted((folder / "sources.list.d").glob("*"))
     return [f.read_text(errors="replace") for f in files if f.is_file()]
+
+
+def mirrors() -> tuple[str, str]:
+    """(mirror, security mirror) for this host."""
+    return host_mirrors(_host_sources())
 
 
 def newer_first(versions: Iterable[str]) -> list[str]:
@@ -87,19 +118,26 @@ def parse_stanzas(text: str) -> list[Package]:
 class Archive:
     """The packages of a few suites. Lists are kept in the cache and refreshed by update()."""
 
-    def __init__(self, suites: Sequence[str]) -> None:
+    def __init__(
+        self,
+        suites: Sequence[str],
+        mirror_pair: tuple[str, str] | None = None,
+        keyring: Path = KEYRING,
+    ) -> None:
         self.suites = tuple(suites)
+        self._mirrors = mirror_pair or mirrors()
+        self._keyring = keyring
         self.folder = paths.cache_dir() / "apt" / "+".join(suites)
         self._conf = self.folder / "apt.conf"
 
     def _write_configuration(self) -> None:
-        mirror, security = host_mirrors(_host_sources())
+        mirror, security = self._mirrors
         for part in ("state/lists/partial", "cache/archives/partial", "etc"):
             (self.folder / part).mkdir(parents=True, exist_ok=True)
         lines = []
         for suite in self.suites:
             uri = security if suite.endswith("-security") else mirror
-            lines.append(f"deb [arch=amd64 signed-by={KEYRING}] {uri} {suite} main\n")
+            lines.append(f"deb [arch=amd64 signed-by={self._keyring}] {uri} {suite} main\n")
         (self.folder / "etc/sources.list").write_text("".join(lines))
         (self.folder / "state/status").touch()
         settings = {
@@ -114,6 +152,11 @@ class Archive:
             "APT::Architecture": "amd64",
             "APT::Default-Release": "",
             "APT::Sandbox::User": "",
+            # the host's own settings (a proxy, say) stay in force, but not these
+            "Acquire::AllowInsecureRepositories": "false",
+            "Acquire::AllowWeakRepositories": "false",
+            "Acquire::AllowDowngradeToInsecureRepositories": "false",
+            "APT::Get::AllowUnauthenticated": "false",
             "Acquire::Languages": "none",
             "Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled": "false",
             "Acquire::Retries": "2",
@@ -135,14 +178,16 @@ class Archive:
 
     def update(self) -> None:
         """Fetches and verifies the lists; ConfigurationError when that is not possible."""
-        if not KEYRING.exists():
-            raise ConfigurationError(f"{KEYRING} is missing (package debian-archive-keyring)")
+        if not self._keyring.exists():
+            raise ConfigurationError(f"{self._keyring} is missing (package debian-archive-keyring)")
         self._write_configuration()
-        said = self._apt("apt-get", "update", "--error-on=any", timeout_s=UPDATE_TIMEOUT_S)
+        try:
+            said = self._apt("apt-get", "update", "--error-on=any", timeout_s=UPDATE_TIMEOUT_S)
+        except subprocess.TimeoutExpired as error:
+            raise ConfigurationError(f"archive of {' '.join(self.suites)}: no answer") from error
         if said.returncode:
-            errors = [line for line in said.stdout.splitlines() if line.startswith(("E:", "Err"))]
-            reason = errors[0] if errors else "apt-get update failed"
-            raise ConfigurationError(f"no package lists for {' '.join(self.suites)}: {reason}")
+            reason = apt_reason(said.stdout)
+            raise ConfigurationError(f"archive of {' '.join(self.suites)}: {reason}")
 
     def packages(self, pattern: str) -> list[Package]:
         """All versions of all packages whose whole name matches, newest version first."""
@@ -156,11 +201,20 @@ class Archive:
         return sorted(found, key=lambda p: order[p.version])
 
     def download(self, packages: Sequence[tuple[str, str]], into: Path) -> list[Path]:
-        """Fetches (name, version) pairs; DownloadFailed when one of them does not come."""
+        """Fetches (name, version) pairs. DownloadFailed when the mirror lacks one of them;
+        ConfigurationError when no older version would fare better: a hash is wrong, or the archive
+        does not answer."""
         words = [f"{name}={version}" for name, version in packages]
-        said = self._apt("apt-get", "download", *words, timeout_s=DOWNLOAD_TIMEOUT_S, cwd=into)
+        try:
+            said = self._apt("apt-get", "download", *words, timeout_s=DOWNLOAD_TIMEOUT_S, cwd=into)
+        except subprocess.TimeoutExpired as error:
+            raise DownloadFailed(f"not here after {DOWNLOAD_TIMEOUT_S:g} s") from error
         got = sorted(into.glob("*.deb"))
-        if said.returncode or len(got) < len(words):
-            errors = [line for line in said.stdout.splitlines() if line.startswith("E:")]
-            raise DownloadFailed(errors[0] if errors else f"{len(got)} of {len(words)} came")
+        if said.returncode:
+            reason = apt_reason(said.stdout)
+            if any(mark in said.stdout for mark in (*FORGED, *UNREACHABLE)):
+                raise ConfigurationError(f"archive of {' '.join(self.suites)}: {reason}")
+            raise DownloadFailed(reason)
+        if len(got) < len(words):
+            raise DownloadFailed(f"{len(got)} of {len(words)} packages came")
         return got

@@ -6,14 +6,13 @@ A module build is kept under a hash of sources, patch and kernel, so that it hap
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from aiotorture import paths, processes
+from aiotorture import kernels, paths, processes
 from aiotorture.errors import ConfigurationError
 from aiotorture.kernels import Kernel
 
@@ -185,11 +184,7 @@ def _apply(mutant: Mutant, tree: Path) -> None:
 
 def _kbuild(kernel: Kernel, tree: Path, name: str, log: Path, mutant: Mutant | None) -> None:
     what = f"mutant {mutant.name} does not build" if mutant else f"{name}/ for {kernel.release}"
-    jobs = os.cpu_count() or 1
-    argv: list[str | Path] = [
-        "make", f"-j{jobs}", "-C", kernel.headers, f"M={tree / name}", "modules",
-    ]  # fmt: skip
-    _run(argv, KBUILD_TIMEOUT_S, log, what)
+    _run(kernels.kbuild_argv(kernel, tree / name, ["modules"]), KBUILD_TIMEOUT_S, log, what)
 
 
 def modules(kernel: Kernel, mutant: Mutant | None = None) -> ModuleSet:

@@ -44,6 +44,17 @@ SSH = ("dropbear-bin", "openssh-client")
 PERF = ("linux-perf",)
 MODEL = BUILD + ("libboost-context-dev",)
 BENCH = ("libbenchmark-dev",)
+KERNEL_BUILD = (
+    "gcc-12",
+    "make",
+    "flex",
+    "bison",
+    "bc",
+    "xz-utils",
+    "libelf-dev",
+    "libssl-dev",
+    "kmod",
+)
 FOREIGN_TOOLS = ("mmdebstrap",)
 
 APT_TIMEOUT_S = 900.0
