@@ -55,6 +55,7 @@ def may_build() -> bool:
 @functools.cache
 def compiler() -> tuple[str, str]:
     """(name, version line) of Debian 12's gcc; `gcc` where that is what it is."""
+    packages.ensure((f"gcc-{COMPILER_MAJOR}",))
     versions = {}
     for name in ("gcc", f"gcc-{COMPILER_MAJOR}"):
         if shutil.which(name):
@@ -262,8 +263,6 @@ def _built(row: Row, version: str, tree: Path) -> Kernel:
     here = kerneltable.read_kernel(where / "kernel.json")
     if here is not None:
         return here
-    if not may_build():
-        raise ConfigurationError(f"kernel {row.series} is not built, and AIOTORTURE_BUILD_KERNELS=0")
     _need_space()
     build = where / "build"
     build.mkdir(parents=True, exist_ok=True)
@@ -283,18 +282,16 @@ def build(row: Row, refresh: bool) -> Kernel:
     build are used when they are still here."""
     if not row.source:
         raise ConfigurationError(f"kernel {row.series}: the series has no sources in kernels.toml")
+    last = kerneltable.pinned(row.series)
+    if last is not None and not refresh and last.config_id == config_id(row):
+        return last
+    if not may_build():
+        raise ConfigurationError(f"kernel {row.series} is not built, and AIOTORTURE_BUILD_KERNELS=0")
     packages.ensure(packages.KERNEL_BUILD)
     with paths.locked(f"debug-{row.series}"):
-        last = kerneltable.pinned(row.series)
         if last is not None and not refresh:
             tree = _source_folder(row.source, last.version)
-            if last.config_id == config_id(row):
-                return last
             if tree.is_dir():
                 return _built(row, last.version, tree)
-        if not may_build():
-            raise ConfigurationError(
-                f"kernel {row.series} is not built, and AIOTORTURE_BUILD_KERNELS=0"
-            )
         version, tree = fetch_source(row)
         return _built(row, version, tree)

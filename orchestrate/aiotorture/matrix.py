@@ -126,8 +126,7 @@ def cells(selection: Selection) -> list[Cell]:
     table = _table()
     _check([selection.profile], list(table["profile"]), "profile")
     profile = table["profile"][selection.profile]
-    series_list = list(selection.kernels) or kernels.default_series()
-    _check(series_list, list(kernels.rows()), "kernel")
+    series_list = kernels.names(selection.kernels) or kernels.default_series()
     _check([selection.lane], LANES, "lane")
     targets = list(selection.targets) or list(TARGETS)
     _check(targets, TARGETS, "target")

@@ -24,7 +24,7 @@ class Option:
 OPTIONS = (
     Option("--profile", {"default": "smoke", "metavar": "P", "help": "smoke, nightly or soak"}),
     Option("--lane", {"default": "qemu", "metavar": "L", "help": "qemu or lab"}),
-    Option("--kernel", {"action": "append", "metavar": "K", "help": "row of kernels.toml"}),
+    Option("--kernel", {"action": "append", "metavar": "K", "help": "a name that `kernels list` shows, NAME+preemption, or the path of your own"}),
     Option("--target", {"action": "append", "metavar": "T", "help": "what is tortured"}),
     Option("--scenario", {"action": "append", "metavar": "S", "help": "stressor in stress/"}),
     Option("--faults", {"metavar": "TEXT", "help": "fault and window statements, ; between"}),

@@ -141,7 +141,7 @@ class QemuLane(Lane):
                 kernel_id=f"{spec.kernel.identity} {spec.kernel.build_id}",
                 initramfs=initramfs.write(self._root(spec)),
                 cpus=spec.cpus,
-                cmdline=" ".join([readyguest.CMDLINE, *spec.extra_cmdline]),
+                cmdline=" ".join([readyguest.CMDLINE, *spec.kernel.cmdline, *spec.extra_cmdline]),
                 accel=self._accel,
                 memory_mib=memory_mib(spec.variant),
             )

@@ -120,7 +120,7 @@ class LabLane(Lane):
                 kernel_id=f"{spec.kernel.identity} {spec.kernel.build_id}",
                 initramfs=initramfs.write(stand_in_root(spec)),
                 cpus=spec.cpus,
-                cmdline=" ".join([readyguest.CMDLINE, *spec.extra_cmdline]),
+                cmdline=" ".join([readyguest.CMDLINE, *spec.kernel.cmdline, *spec.extra_cmdline]),
                 accel=self._accel,
                 network=True,
             )
