@@ -18,10 +18,12 @@ from aiotorture import archive, packages, paths, processes
 from aiotorture.errors import ConfigurationError
 
 MMDEBSTRAP_TIMEOUT_S = 900.0
-# Where the suites differ in what Kbuild's own programs are linked with.
-LIBRARIES = {
-    "bullseye": ("libelf1", "libssl1.1"),
-    "trixie": ("libelf1t64", "libssl3t64"),
+# Beside the compiler: what Kbuild's own programs are linked with, and pahole, which the headers of
+# a kernel with BTF call for each module (scripts/Makefile.modfinal).
+PACKAGES = {
+    "bullseye": ("make", "libelf1", "libssl1.1", "dwarves"),
+    "bookworm": ("make", "libelf1", "libssl3", "pahole"),
+    "trixie": ("make", "libelf1t64", "libssl3t64", "pahole"),
 }
 LEFT_OUT = ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/info/*")
 
@@ -29,13 +31,17 @@ ENTER = Path(__file__).with_name("buildroot_enter.py")
 
 
 def folder_of(suite: str, compiler: str) -> Path:
-    return paths.cache_dir() / "roots" / f"{suite}-{compiler}"
+    """Another list of packages is another root."""
+    if suite not in PACKAGES:
+        raise ConfigurationError(f"no build root is known for suite {suite!r}")
+    listed = paths.content_hash(name.encode() for name in PACKAGES[suite])
+    return paths.cache_dir() / "roots" / f"{suite}-{compiler}-{listed[:6]}"
 
 
 def _mmdebstrap_argv(suite: str, compiler: str, target: Path) -> list[str | Path]:
     mirror, security = archive.mirrors()
     signed = f"[signed-by={archive.KEYRING}]"
-    include = ",".join((compiler, "make", *LIBRARIES[suite]))
+    include = ",".join((compiler, *PACKAGES[suite]))
     return [
         "mmdebstrap", "--variant=essential", f"--include={include}", "--architectures=amd64",
         *(f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT),
@@ -49,8 +55,6 @@ def _mmdebstrap_argv(suite: str, compiler: str, target: Path) -> list[str | Path
 def ensure(suite: str, compiler: str) -> Path:
     """The root for a suite's tools; made on first need (about a minute, 250 MiB)."""
     root = folder_of(suite, compiler)
-    if suite not in LIBRARIES:
-        raise ConfigurationError(f"no build root is known for suite {suite!r}")
     with paths.locked(f"root-{root.name}"):
         if root.is_dir():
             return root

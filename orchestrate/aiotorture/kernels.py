@@ -50,13 +50,13 @@ def names(words: Sequence[str]) -> list[str]:
 
 
 def preempt_modes(kernel: Kernel) -> tuple[str, ...]:
-    """What preempt= can be (kernel/sched/core.c, sched_dynamic_mode): lazy came in 6.13; since 7.0
-    x86, which has it, takes only full and lazy."""
+    """What preempt= can be (kernel/sched/core.c, sched_dynamic_mode): lazy came in 6.13, with the
+    realtime patch before; realtime, and since 7.0 every x86, takes only full and lazy."""
     if "PREEMPT_DYNAMIC" not in kernel.features:
         return ()
     found = re.match(r"(\d+)\.(\d+)", kernel.release)
     version = (int(found[1]), int(found[2])) if found else (0, 0)
-    if version >= (7, 0):
+    if version >= (7, 0) or "PREEMPT_RT" in kernel.features:
         return ("full", "lazy")
     return PREEMPT_MODES if version >= (6, 13) else PREEMPT_MODES[:3]
 
