@@ -48,8 +48,9 @@ STEP = re.compile(r"^  [A-Z][A-Z0-9_-]* (?:\[M\])? *(\S+)$")
 
 
 def may_build() -> bool:
-    """AIOTORTURE_BUILD_KERNELS=0 says that this run takes what is cached and builds nothing."""
-    return os.environ.get("AIOTORTURE_BUILD_KERNELS", "1") != "0"
+    """AIOTORTURE_BUILD_KERNELS is 0 or 1; under CI 0 unless it is said. A run that may not build takes
+    what is cached."""
+    return os.environ.get("AIOTORTURE_BUILD_KERNELS", "0" if "CI" in os.environ else "1") != "0"
 
 
 @functools.cache
@@ -286,7 +287,7 @@ def build(row: Row, refresh: bool) -> Kernel:
     if last is not None and not refresh and last.config_id == config_id(row):
         return last
     if not may_build():
-        raise ConfigurationError(f"kernel {row.series} is not built, and AIOTORTURE_BUILD_KERNELS=0")
+        raise ConfigurationError(f"kernel {row.series} is not built, and this run builds none")
     packages.ensure(packages.KERNEL_BUILD)
     with paths.locked(f"debug-{row.series}"):
         if last is not None and not refresh:

@@ -201,6 +201,10 @@ def test_a_run_that_may_not_build(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIOTORTURE_BUILD_KERNELS", "0")
     with pytest.raises(ConfigurationError, match="kernel kasan is not built"):
         kernels.ensure("kasan")
+    monkeypatch.delenv("AIOTORTURE_BUILD_KERNELS")
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(ConfigurationError, match="this run builds none"):
+        kernels.ensure("kasan")
     with pytest.raises(ConfigurationError, match="not built but fetched"):
         kernels.build("6.1")
 

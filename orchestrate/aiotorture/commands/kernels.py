@@ -101,14 +101,15 @@ def main(arguments: Sequence[str]) -> int:
     given = made.parse_args(arguments)
     if given.action == "list":
         described = _list()
-        print(json.dumps(described)) if given.json else _print_list(described)
+        by_name = {entry["name"]: entry for entry in described}
+        print(json.dumps(by_name)) if given.json else _print_list(described)
         return 0
     if given.action == "fetch":
         done = _fetch(given.words or kernels.default_series())
     else:
         done = _build(given.words) if given.action == "build" else _add(given)
     if given.json:
-        print(json.dumps([dataclasses.asdict(kernel) for kernel in done]))
+        print(json.dumps({kernel.series: dataclasses.asdict(kernel) for kernel in done}))
     else:
         for kernel in done:
             print(f"{kernel.series}: {kernel.release} {kernel.version}")
