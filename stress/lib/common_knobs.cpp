@@ -6,7 +6,7 @@ namespace at {
 
 std::vector<Knob> common_knobs(const std::map<std::string_view, const char*>& defaults) {
     constexpr auto scope = Scope::scenario;
-    // clang-format off: a table
+    // clang-format off
     std::vector<Knob> knobs = {
         {"requests", scope, Kind::integer, "12000", "1", "1000000000", {}, "requests", "submit at least so many"},
         {"time", scope, Kind::duration, "10s", "10ms", "3600s", {}, "", "end the race after this, whatever was reached"},

@@ -19,7 +19,6 @@ constexpr std::uint64_t stall_ns = 25000000;
 } // namespace
 
 Heartbeats::Heartbeats(SharedRun& run) : run_(run) {
-    run_.cpus = std::min<std::uint32_t>(static_cast<std::uint32_t>(online_cpus()), max_cpus);
     const std::uint64_t now = monotonic_ns();
     for (std::uint32_t cpu = 0; cpu < run_.cpus; ++cpu) {
         run_.heartbeats[cpu].last_ns.store(now, std::memory_order_relaxed);

@@ -15,7 +15,7 @@ namespace at {
 
 class Heartbeats {
 public:
-    explicit Heartbeats(SharedRun& run);
+    explicit Heartbeats(SharedRun& run); // one thread for each of run.cpus
     ~Heartbeats();
     Heartbeats(const Heartbeats&) = delete;
     Heartbeats& operator=(const Heartbeats&) = delete;

@@ -6,7 +6,7 @@
 namespace at {
 
 const std::vector<Knob>& target_knobs() {
-    // clang-format off: a table
+    // clang-format off
     static const std::vector<Knob> knobs = {
         {"devices", Scope::target, Kind::integer, "1", "1", "8", {}, "", "device nodes"},
         {"mem_mb", Scope::target, Kind::integer, "16", "1", "256", {}, "MiB", "memory of each device"},

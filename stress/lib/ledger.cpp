@@ -93,9 +93,10 @@ std::string describe_slot(const SharedRun& run, std::uint32_t index) {
         static_cast<unsigned long long>(generation_of(word)),
         states[static_cast<std::uint8_t>(state_of(word)) % 8], slot.is_read ? "read" : "write",
         slot.is_sync ? " sync" : "", slot.nowait ? " nowait" : "", slot.edge ? " edge" : "",
-        slot.context, slot.incarnation, static_cast<unsigned long long>(slot.device_at),
-        slot.length, slot.segments, static_cast<long long>(slot.res),
-        slot.einprogress.load(std::memory_order_relaxed),
+        slot.context.load(std::memory_order_relaxed),
+        slot.incarnation.load(std::memory_order_relaxed),
+        static_cast<unsigned long long>(slot.device_at), slot.length, slot.segments,
+        static_cast<long long>(slot.res), slot.einprogress.load(std::memory_order_relaxed),
         slot.ealready.load(std::memory_order_relaxed), slot.einval.load(std::memory_order_relaxed));
     return text;
 }

@@ -82,9 +82,11 @@ struct alignas(64) Slot {
     std::atomic<std::uint32_t> lost_cancels; // cancels of the request while it was Flying
     std::atomic<std::uint32_t> reported;     // the lost event was told
 
-    // Written by the owner before Prepared, constant until Idle.
-    std::uint32_t context;
-    std::uint32_t incarnation;
+    // Written by the owner before Prepared, constant until Idle.  The first two are atomic because
+    // a destroyer that sweeps looks at the slots of other contexts too, and those move on under
+    // it.  relaxed: such a slot cannot come to name the dead context, whatever mix it sees.
+    std::atomic<std::uint32_t> context;
+    std::atomic<std::uint32_t> incarnation;
     std::uint64_t device_at; // offset in the device's memory
     std::uint32_t length;
     std::uint32_t segments;

@@ -251,14 +251,21 @@ bool Race::run() {
     }
     // Addresses for rings, out of a stretch that was free and below which the kernel's search
     // from the top does not come: see make_context().
-    void* arena = mmap(nullptr, std::size_t{1} << 40, PROT_NONE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* arena = MAP_FAILED;
+    std::size_t arena_bytes = std::size_t{1} << 40;
+    // Sanitizers leave less of the address space.
+    while ((arena = mmap(nullptr, arena_bytes, PROT_NONE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)) == MAP_FAILED &&
+           arena_bytes > std::size_t{1} << 30)
+        arena_bytes /= 2;
     if (arena == MAP_FAILED) {
         harness_error(std::string("mmap of the ring arena: ") + std::strerror(errno));
         return false;
     }
-    munmap(arena, std::size_t{1} << 40);
+    munmap(arena, arena_bytes);
     ring_arena_.store(reinterpret_cast<std::uintptr_t>(arena), std::memory_order_relaxed);
+    // The upper half stays the kernel's, which fills it from the top.
+    ring_arena_end_ = reinterpret_cast<std::uintptr_t>(arena) + arena_bytes / 2;
     for (std::uint32_t slot = 0; slot < geometry_.slots; ++slot)
         pattern_fill(canary_of(slot), 0, buffer(slot), geometry_.buffer_stride);
     for (std::uint32_t i = 0; i < geometry_.contexts; ++i)
@@ -355,6 +362,10 @@ bool Race::make_context(std::uint32_t index) {
             static_cast<std::uint32_t>(sizeof(AioRing) + ring->nr * sizeof(io_event)), page_bytes);
         const std::uintptr_t to =
             ring_arena_.fetch_add(bytes + page_bytes, std::memory_order_relaxed);
+        if (to + bytes > ring_arena_end_) {
+            harness_error("no address is left that no ring had before");
+            return false;
+        }
         void* moved =
             mremap(id, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, reinterpret_cast<void*>(to));
         if (moved == MAP_FAILED) {
@@ -377,8 +388,9 @@ void Race::sweep(std::uint32_t index) {
     for (std::uint32_t slot = 0; slot < geometry_.slots; ++slot) {
         Slot& s = shared_.slots[slot];
         const std::uint64_t word = s.word.load(std::memory_order_acquire);
-        if (state_of(word) != SlotState::flying || s.context != index ||
-            s.incarnation != incarnation)
+        if (state_of(word) != SlotState::flying ||
+            s.context.load(std::memory_order_relaxed) != index ||
+            s.incarnation.load(std::memory_order_relaxed) != incarnation)
             continue;
         shared_.count(Counter::swept);
         s.res = INT64_MIN; // unknown: its event went with the ring
@@ -488,7 +500,7 @@ bool Race::stalled_since(std::uint64_t submitted_ns) const {
         const Heartbeat& beat = shared_.heartbeats[cpu];
         const std::uint64_t last = beat.last_ns.load(std::memory_order_relaxed);
         const std::uint64_t now = coarse_ns();
-        if (now > last && now - last > shared_.timeout_ns / 4)
+        if (last && now > last && now - last > shared_.timeout_ns / 4)
             return true; // standing still at this moment
         for (const Stall& stall : beat.stall)
             if (stall.end_ns.load(std::memory_order_acquire) + shared_.timeout_ns / 4 >=
@@ -701,7 +713,8 @@ void Race::refuse(std::uint32_t index) {
             fill_canary(slot, index, buffer(index)); // it never reached the driver
         if (slot.word.compare_exchange_strong(expected, slot_word(generation, SlotState::refused),
                                               std::memory_order_acq_rel)) {
-            shared_.contexts[slot.context].in_flight.fetch_sub(1, std::memory_order_acq_rel);
+            shared_.contexts[slot.context.load(std::memory_order_relaxed)].in_flight.fetch_sub(
+                1, std::memory_order_acq_rel);
             shared_.count(Counter::refused);
             return;
         }
@@ -733,8 +746,8 @@ std::size_t Race::submit_batch(std::vector<std::uint32_t>& slots, Random& random
     for (const std::uint32_t index : slots) {
         Slot& slot = shared_.slots[index];
         const std::uint64_t generation = generation_of(slot.word.load(std::memory_order_relaxed));
-        slot.context = context_index;
-        slot.incarnation = incarnation;
+        slot.context.store(context_index, std::memory_order_relaxed);
+        slot.incarnation.store(incarnation, std::memory_order_relaxed);
         slot.submitted_ns.store(now, std::memory_order_relaxed);
         // release: a reaper that counts this generation's first event sees the slot whole.
         slot.events.store(generation << 8, std::memory_order_release);
@@ -948,7 +961,8 @@ void Race::on_event(const io_event& event, bool destroyed) {
     shared_.count(Counter::completed);
     if (slot.res == -ENODEV)
         nodev_seen_.fetch_add(1, std::memory_order_relaxed);
-    shared_.contexts[slot.context].in_flight.fetch_sub(1, std::memory_order_acq_rel);
+    shared_.contexts[slot.context.load(std::memory_order_relaxed)].in_flight.fetch_sub(
+        1, std::memory_order_acq_rel);
     slot.word.store(slot_word(generation, SlotState::answered), std::memory_order_release);
     submitters_[index / geometry_.depth]->answered.fetch_add(1, std::memory_order_release);
 }
@@ -1069,9 +1083,10 @@ void Race::cancel_one(std::uint32_t index, Random& random) {
     const SlotState state = state_of(slot.word.load(std::memory_order_seq_cst));
     if (!in_flight(state))
         return;
-    ContextSlot& context = shared_.contexts[slot.context];
+    ContextSlot& context = shared_.contexts[slot.context.load(std::memory_order_relaxed)];
     const Inside inside(context);
-    if (!inside || context.incarnation.load(std::memory_order_relaxed) != slot.incarnation)
+    if (!inside || context.incarnation.load(std::memory_order_relaxed) !=
+                       slot.incarnation.load(std::memory_order_relaxed))
         return;
     io_event result;
     std::memset(&result, 0x5a, sizeof result);

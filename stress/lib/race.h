@@ -130,6 +130,7 @@ private:
     std::atomic<std::uint32_t> submissions_{0}; // bumped by each io_submit; futex
     std::atomic<std::uint32_t> submission_waiters_{0};
     std::atomic<std::uintptr_t> ring_arena_{0};
+    std::uintptr_t ring_arena_end_ = 0;
     std::atomic<std::uint32_t> nodev_seen_{0};
 };
 

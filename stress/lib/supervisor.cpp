@@ -54,6 +54,7 @@ public:
           buffers_("aiotorture-buffers", geometry_.buffers_bytes()),
           run_(*new (shared_memory_.start()) SharedRun) {
         const KnobValues& knobs = setup_.bound.knobs;
+        run_.cpus = std::min<std::uint32_t>(static_cast<std::uint32_t>(online_cpus()), max_cpus);
         run_.slots_used = geometry_.slots;
         run_.buffer_stride = geometry_.buffer_stride;
         run_.timeout_ns = static_cast<std::uint64_t>(knobs.integer("timeout_ms")) * ms;
@@ -62,6 +63,13 @@ public:
         overdue_ns_ = 3 * run_.timeout_ns +
                       static_cast<std::uint64_t>(knobs.integer("stop_ms")) * ms + 500 * ms;
     }
+
+    ~Supervision() {
+        if (child_ > 0 && !child_gone_ && !stuck_)
+            ::kill(-child_, SIGKILL);
+    }
+    Supervision(const Supervision&) = delete;
+    Supervision& operator=(const Supervision&) = delete;
 
     json conduct() {
         stage("modules");
@@ -79,9 +87,9 @@ public:
         setup_.cookie_in_offset =
             stat(request_.device.c_str(), &status) != 0 || !S_ISREG(status.st_mode);
         {
+            fork_stressor(); // before there are threads
             Heartbeats heartbeats(run_);
             heartbeats_ = &heartbeats;
-            fork_stressor();
             watch();
             heartbeats_ = nullptr;
         }

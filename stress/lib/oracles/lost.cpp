@@ -18,9 +18,11 @@ bool LostEvents::overdue(std::uint32_t index, std::uint64_t healthy_ns) {
         slot.reported.load(std::memory_order_relaxed))
         return false;
     // A context that is being destroyed answers no more; StuckCalls watches its destroyer.
-    const ContextSlot& context = run_.contexts[slot.context % max_contexts];
+    const ContextSlot& context =
+        run_.contexts[slot.context.load(std::memory_order_relaxed) % max_contexts];
     return context.state.load(std::memory_order_acquire) == ContextState::live &&
-           context.incarnation.load(std::memory_order_relaxed) == slot.incarnation &&
+           context.incarnation.load(std::memory_order_relaxed) ==
+               slot.incarnation.load(std::memory_order_relaxed) &&
            context.empty_ns.load(std::memory_order_acquire) >
                slot.submitted_ns.load(std::memory_order_relaxed) + overdue_ns_ &&
            slot.word.load(std::memory_order_acquire) == word;
