@@ -575,7 +575,7 @@ const Register registered({
             {"no-lock",
              "a queue without a lock",
              {{"data-race:driver.*", "\"A driver which implements AIO will have to include "
-                                         "proper locking\""}}},
+                                     "proper locking\""}}},
             {"never-completes",
              "takes the request and forgets it",
              {{"deadlock:io_destroy>wait", "\"you must inform the AIO subsystem\""},
