@@ -18,7 +18,6 @@ from aiotorture.kernels import Kernel
 
 CMAKE_TIMEOUT_S = 1200.0
 KBUILD_TIMEOUT_S = 600.0
-PRESET = "release"
 MODULE_FOLDERS = ("fault", "driver")
 MODULES = ("fail_injector", "zcdma")
 ERROR_MARKS = ("error:", "undefined reference", "CMake Error", "Error ", "FAILED")
@@ -97,13 +96,24 @@ def _log(name: str) -> Path:
     return path
 
 
-def cmake_target(target: str, preset: str = PRESET) -> Path:
-    """Builds one CMake target and returns the build folder."""
-    folder = paths.ROOT / "build" / preset
+def cmake_target(target: str, preset: str) -> Path:
+    """Builds one CMake target of a preset and returns the build folder."""
+    return _cmake_target(target, preset, ["--preset", preset])
+
+
+def model_target(target: str) -> Path:
+    """Builds one target of model/ alone, which needs Boost.Context and nothing else."""
+    folder = paths.ROOT / "build" / "model"
+    configure: list[str | Path] = ["-G", "Ninja", "-S", paths.ROOT / "model", "-B", folder]
+    return _cmake_target(target, "model", configure)
+
+
+def _cmake_target(target: str, name: str, configure: list[str | Path]) -> Path:
+    folder = paths.ROOT / "build" / name
     with paths.locked(f"cmake-{paths.content_hash([str(folder).encode()])}"):
-        log = _log(f"cmake-{preset}-{target}")
+        log = _log(f"cmake-{name}-{target}")
         if not (folder / "build.ninja").is_file():
-            _run(["cmake", "--preset", preset], CMAKE_TIMEOUT_S, log, "cmake")
+            _run(["cmake", *configure], CMAKE_TIMEOUT_S, log, "cmake")
         build: list[str | Path] = ["cmake", "--build", folder, "--target", target]
         _run(build, CMAKE_TIMEOUT_S, log, f"building {target}")
     return folder
@@ -112,7 +122,7 @@ def cmake_target(target: str, preset: str = PRESET) -> Path:
 def agent(keep_symbols: bool = False) -> Path:
     """The agent, stripped (of debug data alone with `keep_symbols`), in the cache under its
     content's hash."""
-    built = cmake_target("aiotorture-agent") / "aiotorture-agent"
+    built = cmake_target("aiotorture-agent", "agent") / "aiotorture-agent"
     whole = built.with_name("aiotorture-agent.debug")
     if keep_symbols and whole.is_file():
         return _stripped(whole, "--strip-debug")

@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> int:
         raise ConfigurationError("bench/ is not part of this tree")
     packages.ensure(packages.RUN + packages.BENCH)
     kernel = kernels.ensure(given.kernel or kernels.default_series()[0])
-    binary = build.cmake_target(BINARY) / BINARY
+    binary = build.cmake_target(BINARY, "bench") / BINARY
     modules = build.modules(kernel)
     scratch = scratch_folder.make()
     words = [f"--benchmark_filter={given.filter}"]
