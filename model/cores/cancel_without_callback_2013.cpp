@@ -451,9 +451,6 @@ void aio_complete(World& w, Kiocb& req, long res, unsigned cpu) {
 // --- the context
 
 void free_ioctx_rcu(Kioctx& ctx) {
-    if (tags_at_home(ctx.kiocb_tags) != ctx.nr_events - 1)
-        exec->found("leak", "a tag is out when its pool is freed", "kiocb_tags",
-                    Location::current());
     for (unsigned i = 0; i < ctx.nr_pages; ++i)
         if (Page* const p = ctx.kiocb_pages[i].read_acquire())
             destroy(p);
@@ -794,18 +791,14 @@ const Register registered({
              "completion against io_destroy",
              {{"use-after-free:page",
                "kiocb_free() after rcu_read_unlock(): free_ioctx_rcu has freed the kiocb's page"},
-              {"data-race:ctx.nr_free", "the same: tag_free() against tag_pool_free()", false},
               {"deadlock:destroyer>wait,device>ki_cancel", "the livelock, and io_destroy waits",
                false},
               {"deadlock:device>ki_cancel,submitter>wait",
-               "the same, when io_submit drops the last ctx->users", false},
-              {"leak:kiocb_tags", "the same: the tag is not back yet", false}}},
+               "the same, when io_submit drops the last ctx->users", false}}},
             {"freed-after-rcu",
              "corrected but for the place of kiocb_free()",
              {{"use-after-free:page",
-               "kiocb_free() after rcu_read_unlock(): free_ioctx_rcu has freed the kiocb's page"},
-              {"data-race:ctx.nr_free", "the same: tag_free() against tag_pool_free()", false},
-              {"leak:kiocb_tags", "the tag is not back yet", false}}},
+               "kiocb_free() after rcu_read_unlock(): free_ioctx_rcu has freed the kiocb's page"}}},
             {"corrected-teardown", "kiocb_free() inside the read section", {}},
             {"as-posted-exhausted",
              "the only tag lies on another CPU's list; io_submit twice",
