@@ -98,7 +98,8 @@ static void soft_start_here(void *arg)
 	struct soft_remote *remote = arg;
 
 	hrtimer_start(&remote->timer, READ_ONCE(remote->at), ZC_ENGINE_MODE_PINNED);
-	atomic_dec(&remote->engine->calls);
+	/* pairs with soft_destroy(): the engine is freed when this is seen */
+	(void)atomic_dec_return_release(&remote->engine->calls);
 }
 
 /*
@@ -771,7 +772,7 @@ static void soft_destroy(struct zcdma_engine *e)
 {
 	soft_isolate(e);
 	/* a call under way on another CPU starts a timer */
-	while (atomic_read(&e->calls))
+	while (atomic_read_acquire(&e->calls))
 		cpu_relax();
 	hrtimer_cancel(&e->tick.timer);
 	hrtimer_cancel(&e->irq.timer);
