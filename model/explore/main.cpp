@@ -18,7 +18,7 @@ using nlohmann::ordered_json;
 constexpr const char* usage =
     "usage: at-explore CORE|list [--variant V] [--strategy exhaustive|pct|random|replay]\n"
     "                  [--seed N] [--schedules N] [--preemptions N|none] [--threads N]\n"
-    "                  [--alloc-failures N] [--depth N] [--time SECONDS] [--token T]\n"
+    "                  [--alloc-failures N] [--faults N] [--depth N] [--time SECONDS] [--token T]\n"
     "                  [--reduction dpor|none] [--compare] [--json]\n"
     "  --compare  searches again without reduction: the outcomes must be the same\n"
     "  --depth    of PCT: the number of orders that a bug needs (default 3)\n";
@@ -80,6 +80,8 @@ Arguments parse(int argc, char** argv) {
             search.racers = number<unsigned>(option, value());
         else if (option == "--alloc-failures")
             search.failed_allocations = number<unsigned>(option, value());
+        else if (option == "--faults")
+            search.faults = number<unsigned>(option, value());
         else if (option == "--depth")
             search.pct_depth = number<unsigned>(option, value());
         else if (option == "--time")
@@ -208,7 +210,10 @@ void print_findings(const Core& core, const Result& result) {
 
 void print_row(const Result& result) {
     const SearchReport& report = result.report;
-    std::string state = report.counts.complete ? "complete" : "not complete";
+    std::string state = report.counts.complete                        ? "complete"
+                        : report.strategy == StrategyKind::exhaustive ? "not complete"
+                        : report.strategy == StrategyKind::replay     ? "replayed"
+                                                                      : "sampled";
     if (!result.verdict.as_expected())
         state += ", NOT AS EXPECTED";
     std::printf("%-24.*s %8zu %8zu %12llu %12llu  %s\n", int(result.variant->name.size()),
@@ -289,7 +294,7 @@ int run(const Arguments& arguments) {
     const SearchReport& first = results.front().report;
     std::printf("\n%.*s: %u racers, %s%s\n", int(core->name.size()), core->name.data(),
                 first.racers,
-                arguments.search.strategy != StrategyKind::exhaustive ? "sampled"
+                first.strategy != StrategyKind::exhaustive ? "sampled"
                 : first.preemptions == unbounded
                     ? "no preemption bound"
                     : (std::to_string(first.preemptions) + " preemptions").c_str(),

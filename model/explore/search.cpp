@@ -18,8 +18,9 @@ void build(void* argument) {
     program.core->build(setup);
 }
 
-std::unique_ptr<Strategy> make_strategy(const SearchOptions& options, unsigned preemptions) {
-    switch (options.strategy) {
+std::unique_ptr<Strategy> make_strategy(StrategyKind kind, const SearchOptions& options,
+                                        unsigned preemptions) {
+    switch (kind) {
     case StrategyKind::pct:
         return make_pct(options.seed, options.pct_depth);
     case StrategyKind::random:
@@ -71,19 +72,26 @@ Shown nondeterminism(std::uint64_t schedule) {
 SearchReport search(Exec& exec, const Core& core, unsigned variant, const SearchOptions& options) {
     using Clock = std::chrono::steady_clock;
     SearchReport report;
-    Limits limits = core.bounds.limits;
+    const std::uint64_t sampled = core.variants[variant].sampled;
+    report.strategy =
+        options.strategy.value_or(sampled ? StrategyKind::random : StrategyKind::exhaustive);
+    Limits limits = core.variants[variant].limits.value_or(core.bounds.limits);
+    if (options.faults)
+        limits.faults = *options.faults;
     if (options.failed_allocations)
         limits.failed_allocations = *options.failed_allocations;
     report.racers = options.racers.value_or(core.bounds.racers);
     report.preemptions = options.preemptions.value_or(core.bounds.preemptions);
-    if (options.strategy == StrategyKind::replay) {
+    if (report.strategy == StrategyKind::replay) {
         limits = options.token->limits;
         report.racers = options.token->racers;
     }
     Program program{&core, variant, report.racers};
-    const std::uint64_t schedules_max = options.schedules.value_or(
-        options.strategy == StrategyKind::exhaustive ? ~std::uint64_t{0} : 100'000);
-    const auto strategy = make_strategy(options, report.preemptions);
+    const std::uint64_t schedules_max =
+        options.schedules.value_or(report.strategy == StrategyKind::exhaustive ? ~std::uint64_t{0}
+                                   : sampled                                   ? sampled
+                                                                               : 100'000);
+    const auto strategy = make_strategy(report.strategy, options, report.preemptions);
     const auto started = Clock::now();
 
     while (report.counts.schedules < schedules_max && strategy->begin(exec)) {
@@ -132,7 +140,7 @@ SearchReport search(Exec& exec, const Core& core, unsigned variant, const Search
             break;
     }
     // A broken-off search stands at a schedule that is not its last.
-    if (options.strategy == StrategyKind::exhaustive && !report.nondeterministic &&
+    if (report.strategy == StrategyKind::exhaustive && !report.nondeterministic &&
         report.counts.schedules == schedules_max)
         strategy->begin(exec);
     strategy->count(report.counts);
@@ -189,10 +197,7 @@ std::vector<std::string> print_columns(const Exec& exec) {
         std::string number = line.step ? std::to_string(++step) : "";
         number.insert(0, 4 - std::min<std::size_t>(4, number.size()), ' ');
         std::string row = number + "  ";
-        const std::string_view file = line.where.file_name();
-        const auto slash = file.rfind('/');
-        const std::string source = std::string(slash == file.npos ? file : file.substr(slash + 1)) +
-                                   ":" + std::to_string(line.where.line());
+        const std::string source = line.where.text();
         if (line.fiber >= max_fibers || line.text.starts_with("**")) {
             const bool placed = !source.starts_with("exec.cpp:");
             rows.push_back(row + line.text + (placed ? "  (" + source + ")" : ""));

@@ -14,12 +14,13 @@ namespace at::model {
 enum class StrategyKind : std::uint8_t { exhaustive, pct, random, replay };
 
 struct SearchOptions {
-    StrategyKind strategy = StrategyKind::exhaustive;
+    std::optional<StrategyKind> strategy; // default: exhaustive, random where a variant is sampled
     std::uint64_t seed = 1;
     std::optional<std::uint64_t> schedules; // default: no limit exhaustive, 100 000 else
     std::optional<unsigned> preemptions;    // default: the core's
     std::optional<unsigned> racers;
     std::optional<unsigned> failed_allocations;
+    std::optional<unsigned> faults;
     std::optional<std::chrono::duration<double>> time;
     unsigned pct_depth = 3;
     Reduction reduction = Reduction::dpor;
@@ -38,6 +39,7 @@ struct Shown {
 };
 
 struct SearchReport {
+    StrategyKind strategy = StrategyKind::exhaustive;
     SearchCounts counts;
     unsigned racers = 0;
     unsigned preemptions = 0;

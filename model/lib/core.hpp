@@ -23,6 +23,9 @@ struct Variant {
     std::string_view name; // as-posted, fixed, …
     std::string_view about;
     std::vector<Expected> expected;
+    // Above 0: too large to search completely; so many random schedules where nobody says more.
+    std::uint64_t sampled = 0;
+    std::optional<Limits> limits = std::nullopt; // in place of the core's
 };
 
 struct Bounds {

@@ -18,8 +18,10 @@ bool Event::disarm(const char* verb, Location where) {
     exec->point(this, Access::write, verb, where);
     const bool was = armed_;
     armed_ = false;
-    if (exec->live() && !running_)
+    if (exec->live() && !running_) {
         exec->disable(bit(fiber_));
+        exec->enable(done_waiters_);
+    }
     return was;
 }
 
@@ -33,6 +35,19 @@ void Event::wait_idle(Location where) {
     idle_waiters_ |= bit(self.id);
     exec->point(this, Access::write, "waits for the end of", where, !running_);
     idle_waiters_ &= ~bit(self.id);
+    exec->acquire(release);
+}
+
+void Event::wait_done(Location where) {
+    if (!exec->live())
+        return;
+    const Fiber& self = exec->self();
+    if (self.id == fiber_)
+        exec->fail("deadlock", std::string(self.name) + " waits for its own callback to end",
+                   std::string(self.name) + ":waits-for-itself", where);
+    done_waiters_ |= bit(self.id);
+    exec->point(this, Access::write, "waits for the end of", where, !running_ && !armed_);
+    done_waiters_ &= ~bit(self.id);
     exec->acquire(release);
 }
 
@@ -54,6 +69,8 @@ void Event::body(void* self) {
         event.running_ = false;
         exec->release(event.release);
         exec->enable(event.idle_waiters_);
+        if (!event.armed_)
+            exec->enable(event.done_waiters_);
     }
 }
 

@@ -27,6 +27,9 @@ protected:
     bool arm(const char* verb, Location where);
     bool disarm(const char* verb, Location where);
     void wait_idle(Location where);
+    // Until what is queued now has run, as flush_work() does.
+    void wait_done(Location where);
+    FiberId fiber() const { return fiber_; }
 
 private:
     static void body(void* self);
@@ -35,6 +38,7 @@ private:
     bool running_ = false;
     FiberId fiber_;
     Mask idle_waiters_ = 0;
+    Mask done_waiters_ = 0;
     void (*call_)(void*) = nullptr;
     void* function_ = nullptr;
 };
@@ -69,6 +73,52 @@ public:
         wait_idle(where);
         return was;
     }
+    void flush(Location where = Location::current()) {
+        might_sleep(where);
+        wait_done(where);
+    }
+};
+
+// hrtimer: the callback runs in hardirq context, at `expires` or later.
+class HrTimer : public Event {
+public:
+    template <class F>
+    HrTimer(const char* timer_name, Racer racer, F function)
+        : Event(timer_name, racer, Context::hardirq, function) {}
+    void start(Location where = Location::current()) { arm("hrtimer_start", where); }
+    bool cancel(Location where = Location::current()) {
+        const bool was = disarm("hrtimer_cancel", where);
+        wait_idle(where);
+        return was;
+    }
+    // hrtimer_is_queued: an unordered look.
+    bool queued(Location where = Location::current()) {
+        exec->point(this, Access::read, "hrtimer_is_queued", where);
+        return armed();
+    }
+};
+
+// schedule_timeout() of one fiber: ends its wait by a firing that may come at any point.
+class Timeout : public Event {
+public:
+    explicit Timeout(FiberId sleeper)
+        : Event("timeout", exec->fiber(sleeper).racer, Context::softirq,
+                [this] {
+                    fired_ = true;
+                    exec->order_after_self(exec->sleeper(sleeper_));
+                    exec->enable(bit(sleeper_));
+                }),
+          sleeper_(sleeper) {}
+    void start(Location where) {
+        fired_ = false;
+        arm("schedule_timeout", where);
+    }
+    void end(Location where) { disarm("del_timer_sync", where); }
+    bool fired() const { return fired_; }
+
+private:
+    FiberId sleeper_;
+    bool fired_ = false;
 };
 
 // An interrupt line: raised by the model's device, handled in hardirq context.

@@ -233,6 +233,10 @@ void Completion::wait(Location where) {
     waiters_ |= bit(exec->self().id);
     exec->point(this, Access::write, "wait_for_completion", where, done_ > 0);
     waiters_ &= ~bit(exec->self().id);
+    take();
+}
+
+void Completion::take() {
     if (done_ < ~0u / 2)
         --done_;
     if (!done_)

@@ -81,6 +81,11 @@ public:
     void prepare_to_wait(Location where = Location::current());
     void schedule(Location where = Location::current());
     void finish_wait(Location where = Location::current());
+    // waitqueue_active() behind a full barrier, as wq_has_sleeper().
+    bool active(Location where = Location::current()) {
+        exec->point(this, Access::read, "waitqueue_active", where);
+        return sleepers_ != 0;
+    }
     // Wakes all. Returns whether anybody was on the queue.
     bool wake_up(Location where = Location::current());
 
@@ -119,9 +124,29 @@ public:
     void complete(Location where = Location::current());
     void complete_all(Location where = Location::current());
     void wait(Location where = Location::current());
+    // wait_for_completion_timeout(): false when `timeout`, which the caller started, came first.
+    template <class T> bool wait_timeout(T& timeout, Location where = Location::current()) {
+        might_sleep(where);
+        timeout.start(where);
+        waiters_ |= bit(exec->self().id);
+        exec->point(this, Access::write, "wait_for_completion_timeout", where,
+                    done_ > 0 || timeout.fired());
+        waiters_ &= ~bit(exec->self().id);
+        const bool came = done_ > 0;
+        if (came)
+            take();
+        timeout.end(where);
+        return came;
+    }
+    // In no race with wait: the kernel's is a plain store.
+    void reinit(Location where = Location::current()) {
+        exec->point(this, Access::write, "reinit_completion", where);
+        done_ = 0;
+    }
     bool done() const { return done_ > 0; }
 
 private:
+    void take();
     unsigned done_ = 0;
     Mask waiters_ = 0;
 };

@@ -64,6 +64,7 @@ private:
 struct Clocks {
     Clock hb;
     Clock dep;
+    std::int64_t time = 0; // nanoseconds; of what happened before
 };
 
 } // namespace at::model

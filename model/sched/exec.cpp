@@ -51,6 +51,8 @@ void Exec::reset() {
     steps_ = 0;
     fiber_count_ = 0;
     allocation_failures_ = 0;
+    faults_ = 0;
+    ++generation_;
     next_cell_ = 1;
     hash_ = 0;
     end_ = End::done;
@@ -220,10 +222,10 @@ void Exec::stop(End end) {
     __builtin_unreachable();
 }
 
-unsigned Exec::choose(unsigned n, const char* what, Location where) {
+unsigned Exec::choose(unsigned n, const char* what, Location where, bool failure) {
     if (!live_ || n < 2)
         return 0;
-    const unsigned value = strategy_->choose(n);
+    const unsigned value = failure ? strategy_->choose_failure(n) : strategy_->choose(n);
     if (value >= n)
         stop(End::diverged);
     choices_.values.push_back(static_cast<std::uint8_t>(value));
@@ -236,9 +238,17 @@ unsigned Exec::choose(unsigned n, const char* what, Location where) {
 bool Exec::allocation_fails(const char* what, Location where) {
     if (!live_ || allocation_failures_ >= limits_.failed_allocations)
         return false;
-    const bool fails = choose(2, what, where) == 1;
+    const bool fails = choose(2, what, where, true) == 1;
     allocation_failures_ += fails;
     return fails;
+}
+
+unsigned Exec::choose_fault(unsigned n, const char* what, Location where) {
+    if (!live_ || faults_ >= limits_.faults)
+        return 0;
+    const unsigned value = choose(n, what, where, true);
+    faults_ += value != 0;
+    return value;
 }
 
 void Exec::spin(Location where) {
@@ -295,14 +305,16 @@ ObjectId Exec::open_object(const char* name, void* at, std::size_t bytes, bool s
     return id;
 }
 
-namespace {
-std::string at_line(const Location& where) {
-    const std::string_view file = where.file_name();
+std::string (*function_at)(const void* pc) = nullptr;
+
+std::string Location::text() const {
+    if (pc())
+        return function_at ? function_at(pc()) : "?";
+    const std::string_view file = file_name();
     const auto slash = file.rfind('/');
     return std::string(slash == file.npos ? file : file.substr(slash + 1)) + ":" +
-           std::to_string(where.line());
+           std::to_string(line());
 }
-} // namespace
 
 void Exec::free_object(ObjectId id, Location where) {
     ObjectRecord& record = objects_[id];
@@ -310,7 +322,7 @@ void Exec::free_object(ObjectId id, Location where) {
         fail("double-free",
              std::string(record.name) + " freed by " + current_->name + ", after " +
                  (record.freed_by < max_fibers ? fiber_[record.freed_by].name : "set-up") +
-                 " had freed it at " + at_line(record.freed_at),
+                 " had freed it at " + record.freed_at.text(),
              record.name, where);
         return;
     }
@@ -337,7 +349,7 @@ void Exec::report_use_after_free(const ObjectRecord& record, const char* field, 
     fail("use-after-free",
          std::string(record.name) + "." + field + " used by " + current_->name + ", freed by " +
              (record.freed_by < max_fibers ? fiber_[record.freed_by].name : "set-up") + " at " +
-             at_line(record.freed_at),
+             record.freed_at.text(),
          record.name, where);
 }
 
@@ -373,7 +385,7 @@ void Exec::judge_quiescence() {
         all_spin &= spins;
         lost |= over;
         std::string line = std::string(fiber.name) + (spins ? " spins on " : " waits for ") + what +
-                           " at " + at_line(fiber.pending.where) +
+                           " at " + fiber.pending.where.text() +
                            (over ? ", though its condition is true" : "");
         evidence.push_back(line);
         causes.push_back(std::string(fiber.name) + ">" + what);

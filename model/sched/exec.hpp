@@ -16,12 +16,12 @@
 
 #include <boost/context/detail/fcontext.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <new>
-#include <source_location>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -30,7 +30,29 @@
 
 namespace at::model {
 
-using Location = std::source_location;
+// A place in the source; as std::source_location, but C code can make one too: from __FILE__ and
+// __LINE__, or from a return address, which names the function.
+class Location {
+public:
+    Location() = default;
+    constexpr Location(const char* file, unsigned line) : file_(file), line_(line) {}
+    explicit Location(const void* pc) : line_(reinterpret_cast<std::uintptr_t>(pc)) {}
+    static consteval Location current(const char* file = __builtin_FILE(),
+                                      unsigned line = __builtin_LINE()) {
+        return {file, line};
+    }
+    const char* file_name() const { return file_ ? file_ : ""; }
+    unsigned line() const { return file_ ? static_cast<unsigned>(line_) : 0; }
+    const void* pc() const { return file_ ? nullptr : reinterpret_cast<const void*>(line_); }
+    // "exec.cpp:12", or the function of a return address.
+    std::string text() const;
+
+private:
+    const char* file_ = nullptr;
+    std::uintptr_t line_ = 0;
+};
+// Names the function that holds a return address; set by whoever runs C code.
+extern std::string (*function_at)(const void* pc);
 
 // Columns of a printed interleaving, and the project's four racers.
 enum class Racer : std::uint8_t { submitter, device, canceller, destroyer };
@@ -118,6 +140,7 @@ struct ObjectRecord {
 struct Limits {
     unsigned steps = 2000;           // more is a livelock; at most 10 000
     unsigned failed_allocations = 1; // choices of failure in one schedule
+    unsigned faults = 0;             // of a device or an injector, likewise
 };
 
 // One printed line of a recorded schedule.
@@ -198,8 +221,11 @@ public:
     }
     void spin(Location where);
 
-    unsigned choose(unsigned n, const char* what, Location where);
+    unsigned choose(unsigned n, const char* what, Location where, bool failure = false);
     bool allocation_fails(const char* what, Location where);
+    unsigned failed_allocations() const { return allocation_failures_; }
+    // 0: no fault, and without a choice once Limits::faults is used up; else 1..n-1.
+    unsigned choose_fault(unsigned n, const char* what, Location where);
 
     FiberId spawn(const char* name, Racer racer, Context home, void (*enter)(void*), void* argument,
                   bool daemon);
@@ -226,6 +252,22 @@ public:
     }
     unsigned lanes() const { return lanes_; }
     Fiber& sleeper(FiberId id) { return fiber_[id]; }
+    // Time is a Lamport clock: it goes on where a timer fires, and along happens-before, so that
+    // no reading of it depends on what is not ordered before.
+    std::int64_t now() const { return current_->clocks.time; }
+    void not_before(std::int64_t time) {
+        current_->clocks.time = std::max(current_->clocks.time, time);
+    }
+    bool on_stack(const void* at) const {
+        return static_cast<std::size_t>(static_cast<const std::byte*>(at) - stacks_) <
+               max_fibers * stack_bytes;
+    }
+    std::size_t arena_offset(const void* at) const { // arena_bytes or more: not in it
+        return static_cast<std::size_t>(static_cast<const std::byte*>(at) - arena_);
+    }
+    static constexpr std::size_t arena_size() { return arena_bytes; }
+    ObjectId objects() const { return static_cast<ObjectId>(objects_.size()); }
+    std::uint64_t generation() const { return generation_; } // a number for each schedule run
     Clock& dependences_of(FiberId id) { return fiber_[id].clocks.dep; }
 
     void hash(std::uint64_t value) { hash_ = (hash_ ^ value) * 0x9e3779b97f4a7c15ull; }
@@ -263,6 +305,7 @@ private:
         into.hb.join(from.hb, lanes_);
         if (dependences_)
             into.dep.join(from.dep, lanes_);
+        into.time = std::max(into.time, from.time);
     }
     void reschedule() {
         Fiber* const from = current_;
@@ -305,6 +348,8 @@ private:
     unsigned steps_ = 0;
     unsigned fiber_count_ = 0;
     unsigned allocation_failures_ = 0;
+    unsigned faults_ = 0;
+    std::uint64_t generation_ = 0;
     std::uint16_t next_cell_ = 1;
     std::uint64_t hash_ = 0;
     Limits limits_;

@@ -16,6 +16,11 @@ FiberId nth_of(Mask set, unsigned n) {
     return static_cast<FiberId>(std::countr_zero(set));
 }
 
+// One failure site in eight fails, so that schedules get far with the few that they may have.
+unsigned failure(Random& random, unsigned n) {
+    return random.below(8) ? 0 : 1 + random.below(n - 1);
+}
+
 class RandomWalk final : public Strategy {
 public:
     explicit RandomWalk(std::uint64_t seed) : random_(seed) {}
@@ -24,6 +29,7 @@ public:
         return nth_of(enabled, random_.below(static_cast<unsigned>(std::popcount(enabled))));
     }
     unsigned choose(unsigned n) override { return random_.below(n); }
+    unsigned choose_failure(unsigned n) override { return failure(random_, n); }
 
 private:
     Random random_;
@@ -53,6 +59,7 @@ public:
         return best;
     }
     unsigned choose(unsigned n) override { return random_.below(n); }
+    unsigned choose_failure(unsigned n) override { return failure(random_, n); }
     void end(End) override { steps_max_ = std::max(steps_max_, exec_->steps()); }
 
 private:

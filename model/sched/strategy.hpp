@@ -41,6 +41,8 @@ public:
     // last step (no_fiber at first); it may have finished or blocked since.
     virtual FiberId pick(Mask enabled, FiberId previous) = 0;
     virtual unsigned choose(unsigned n) = 0;
+    // As choose(), where 0 is what mostly happens and the rest are failures.
+    virtual unsigned choose_failure(unsigned n) { return choose(n); }
     // A fiber with this id came into being.
     virtual void born(FiberId) {}
     virtual void end(End) {}

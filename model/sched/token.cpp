@@ -138,6 +138,7 @@ std::string print_token(const Token& token) {
     body.number(token.racers);
     body.number(token.limits.steps);
     body.number(token.limits.failed_allocations);
+    body.number(token.limits.faults);
     body.runs(token.choices.values);
     body.runs(token.choices.steps);
     const std::uint16_t check = name_hash(body.bytes());
@@ -164,6 +165,7 @@ std::optional<Token> parse_token(std::string_view text) {
     token.racers = static_cast<unsigned>(in.number());
     token.limits.steps = static_cast<unsigned>(in.number());
     token.limits.failed_allocations = static_cast<unsigned>(in.number());
+    token.limits.faults = static_cast<unsigned>(in.number());
     token.choices.values = in.runs<std::uint8_t>();
     token.choices.steps = in.runs<FiberId>();
     if (!in.good() || !in.finished())

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Wait queues, completions, poll words.  A wait bounded by two seconds or more
+ * is a bound that a correct driver never reaches: here it waits for ever, and
+ * a schedule in which nothing ends it is a deadlock with the waiter's name.
+ */
+#ifndef MODEL_LINUX_WAIT_H
+#define MODEL_LINUX_WAIT_H
+
+#include <linux/spinlock.h>
+
+typedef struct wait_queue_head {
+	struct at_waitqueue *queue;
+} wait_queue_head_t;
+
+#define init_waitqueue_head(q)		((q)->queue = at_waitqueue_init(q, #q))
+#define wq_has_sleeper(q)		at_waitqueue_active((q)->queue, AT_HERE)
+#define waitqueue_active(q)		at_waitqueue_active((q)->queue, AT_HERE)
+#define wake_up(q)			at_wake_up((q)->queue, AT_HERE)
+#define wake_up_all(q)			at_wake_up((q)->queue, AT_HERE)
+#define wake_up_interruptible_poll(q, events) at_wake_up((q)->queue, AT_HERE)
+
+#define wait_event(q, condition) do {					\
+	at_might_sleep(AT_HERE);					\
+	if (condition)							\
+		break;							\
+	for (;;) {							\
+		at_prepare_to_wait((q).queue, AT_HERE);			\
+		if (condition)						\
+			break;						\
+		at_schedule((q).queue, AT_HERE);			\
+	}								\
+	at_finish_wait((q).queue, AT_HERE);				\
+} while (0)
+#define wait_event_timeout(q, condition, timeout) ({			\
+	at_bound_is_long(timeout, AT_HERE);				\
+	wait_event(q, condition);					\
+	1L; })
+#define wait_event_killable_timeout	wait_event_timeout
+
+struct completion {
+	struct at_completion *completion;
+};
+
+#define init_completion(c)		((c)->completion = at_completion_init(c, #c))
+#define reinit_completion(c)		at_reinit_completion((c)->completion, AT_HERE)
+#define complete(c)			at_complete((c)->completion, AT_HERE)
+#define complete_all(c)			at_complete_all((c)->completion, AT_HERE)
+#define wait_for_completion(c)		at_wait_for_completion((c)->completion, AT_HERE)
+#define wait_for_completion_killable(c)	(wait_for_completion(c), 0)
+#define wait_for_completion_timeout(c, timeout) \
+	at_wait_for_completion_timeout((c)->completion, timeout, AT_HERE)
+
+typedef struct poll_table_struct poll_table;
+struct file;
+#define poll_wait(filp, queue, table)	do { } while (0)
+#define EPOLLIN		0x0001U
+#define EPOLLOUT	0x0004U
+#define EPOLLERR	0x0008U
+#define EPOLLHUP	0x0010U
+#define EPOLLRDNORM	0x0040U
+#define EPOLLWRNORM	0x0100U
+
+#endif
