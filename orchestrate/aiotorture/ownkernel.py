@@ -210,7 +210,7 @@ def resolve(row: Row) -> Kernel:
 
 
 def _compiler(options: dict[str, str]) -> str:
-    """gcc-N of the configuration where this host has it, else what the tree's Makefile says."""
-    named = re.search(r"gcc[^)]*\) (\d+)\.", options.get("CC_VERSION_TEXT", ""))
-    name = f"gcc-{named[1]}" if named else ""
+    """The compiler as the configuration names it, so that Kbuild finds the same one; nothing, for
+    what the tree's Makefile says, when this host lacks it."""
+    name = options.get("CC_VERSION_TEXT", "").strip('"').split(" ")[0]
     return name if name and shutil.which(name) else ""

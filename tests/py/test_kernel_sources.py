@@ -232,7 +232,7 @@ def _bzimage(path: Path, release: str) -> Path:
 def _built_tree(tree: Path, release: str) -> Path:
     _bzimage(tree / "arch/x86/boot/bzImage", release)
     config = "".join(f"CONFIG_{name}=y\n" for name in kconfig.GUEST_NEEDS)
-    (tree / ".config").write_text(config + "CONFIG_KASAN=y\n")
+    (tree / ".config").write_text(config + 'CONFIG_KASAN=y\nCONFIG_CC_VERSION_TEXT="sh (Debian) 1"\n')
     for name, text in (
         ("Makefile", ""),
         ("modules.order", ""),
@@ -254,6 +254,8 @@ def test_own_tree_by_path_and_by_name(tmp_path: Path) -> None:
     resolved = kernels.ensure(name)
     assert (resolved.release, resolved.kind) == ("6.9.0-mine", Kind.OWN.value)
     assert resolved.features == ("KASAN",)
+    assert resolved.compiler == "sh"
+    assert kernels.kbuild_argv(resolved, tmp_path, ["modules"])[-2:] == ["CC=sh", "modules"]
     assert Path(resolved.image).is_file() and (Path(resolved.modules) / "modules.builtin").is_file()
     image = tree / "arch/x86/boot/bzImage"
     image.write_bytes(image.read_bytes() + b"built again")
