@@ -113,7 +113,8 @@ def identity(one: Planted, kernel: str, budget_s: float) -> str:
     """Of the mutant, of the sources it changes, and of what searches."""
     folders = [paths.ROOT / name for name in ("driver", "fault", "stress")]
     sources = paths.tree_hash(folders, frozenset({".c", ".h", ".cpp"}))
-    parts = [one.mutant.patch, kernel, f"{budget_s:g}", sources]
+    plans = (paths.ORCHESTRATE / "matrix.toml").read_text()
+    parts = [one.mutant.patch, kernel, f"{budget_s:g}", sources, plans]
     return paths.content_hash(part.encode() for part in parts)
 
 

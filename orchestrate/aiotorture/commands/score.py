@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -40,6 +41,10 @@ def _folder(given: str | None, resume: bool) -> Path:
     if resume and not kept:
         raise ConfigurationError(f"there is no score under {paths.REPORTS}")
     return kept[-1] if resume else rundir.new_run_dir("score")
+
+
+def _on_signal(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -108,6 +113,9 @@ def _run(
     jobs: int,
     on_trial: Callable[[score.Trial], None],
 ) -> None:
+    # SIGINT too: a shell's background jobs inherit it ignored
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _on_signal)
     scratch = scratch_folder.make()
     try:
         # one cell of each mutant and CPU count: enough for every build and every ready guest
