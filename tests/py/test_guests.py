@@ -101,6 +101,7 @@ def test_a_sound_driver_passes_and_planted_bugs_are_found(tmp_path: Path) -> Non
     assert cells[CELL].verdict is Verdict.PASS
     assert cells[CELL].bound is None or 0 < cells[CELL].bound < 1
     assert cells[CELL].counters["faults_fired"] > 0
+    assert len(cells[CELL].host_run_delay_s) == 1 and cells[CELL].host_run_delay_s[0] > 0
     controls = results.read_run(tmp_path / "run").controls
     assert len(controls) == 2 and all(controls.values())
     for name in ("junit.xml", "results.ktap", "report.html"):

@@ -40,17 +40,21 @@ class SubjectSpec:
 
 @dataclass(frozen=True)
 class Starvation:
-    """What the host withheld: wall time and the longest run-delay of a vCPU thread in it."""
+    """What the host withheld: wall time, and the run-delay of each vCPU thread in it; no
+    run-delays where a lane cannot see them."""
 
     wall_s: float
-    worst_run_delay_s: float
+    run_delays_s: tuple[float, ...]
 
     @property
     def share(self) -> float:
-        return self.worst_run_delay_s / self.wall_s if self.wall_s > 0 else 0.0
+        """The worst vCPU's share of the time, 0..1; 0 when it could not be measured."""
+        return max(self.run_delays_s, default=0.0) / self.wall_s if self.wall_s > 0 else 0.0
 
     def __str__(self) -> str:
-        return f"host run-delay {self.worst_run_delay_s:.2f} s of {self.wall_s:.2f} s"
+        if not self.run_delays_s:
+            return "host run-delay not measured"
+        return f"host run-delay {max(self.run_delays_s):.2f} s of {self.wall_s:.2f} s"
 
 
 class Subject(ABC):

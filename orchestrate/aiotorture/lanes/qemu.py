@@ -26,16 +26,14 @@ PERF_MEMORY_MIB = 640
 SCHEDSTAT_NS_PER_S = 1e9
 
 
-def vcpu_run_delays_s(pid: int) -> dict[int, float]:
-    """Seconds that each vCPU thread has waited on a run queue (/proc/PID/task/TID/schedstat,
-    second field; Documentation/scheduler/sched-stats.rst)."""
-    delays = {}
-    for task in Path(f"/proc/{pid}/task").glob("*"):
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            if re.match(r"CPU \d+/", (task / "comm").read_text()):
-                waited_ns = int((task / "schedstat").read_text().split()[1])
-                delays[int(task.name)] = waited_ns / SCHEDSTAT_NS_PER_S
-    return delays
+def run_delays_s(pid: int, threads: Sequence[int]) -> tuple[float, ...]:
+    """Seconds that each of a process's threads has waited on a run queue (/proc/PID/task/TID/
+    schedstat, second field; Documentation/scheduler/sched-stats.rst); () when they are gone."""
+    try:
+        texts = [Path(f"/proc/{pid}/task/{tid}/schedstat").read_text() for tid in threads]
+        return tuple(int(text.split()[1]) / SCHEDSTAT_NS_PER_S for text in texts)
+    except (OSError, ValueError, IndexError):
+        return ()
 
 
 class QemuSubject(Subject):
@@ -45,8 +43,12 @@ class QemuSubject(Subject):
         self._qemu = qemu
         self.link = qemu.link
         self._began = time.monotonic()
-        self._delays_at_start = vcpu_run_delays_s(qemu.process.pid)
-        self._last = Starvation(0.0, 0.0)
+        self._vcpus = [
+            int(cpu["thread-id"])
+            for cpu in qemu.qmp.command("query-cpus-fast", DIAGNOSIS_TIMEOUT_S)
+        ]
+        self._delays_at_start = run_delays_s(self.pid, self._vcpus)
+        self._last = Starvation(0.0, ())
 
     @property
     def pid(self) -> int:
@@ -84,17 +86,11 @@ class QemuSubject(Subject):
         return self._qemu.console_path.read_text(errors="replace")
 
     def starvation(self) -> Starvation:
-        now = vcpu_run_delays_s(self.pid)
+        now = run_delays_s(self.pid, self._vcpus)
         if now:
-            waited = [s - self._delays_at_start.get(tid, 0.0) for tid, s in now.items()]
-            self._last = Starvation(time.monotonic() - self._began, max(waited))
+            waited = (s - began for s, began in zip(now, self._delays_at_start, strict=True))
+            self._last = Starvation(time.monotonic() - self._began, tuple(waited))
         return self._last
-
-    def run_delays_s(self) -> tuple[float, ...]:
-        now = vcpu_run_delays_s(self.pid)
-        return tuple(
-            round(s - self._delays_at_start.get(tid, 0.0), 3) for tid, s in sorted(now.items())
-        )
 
     def diagnose(self) -> list[str]:
         """Status, and registers of every vCPU twice, so that a spinning one is seen to spin."""
