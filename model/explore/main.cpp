@@ -2,9 +2,9 @@
 //
 // Standard output is the same, byte for byte, for the same arguments on any machine; times go to
 // standard error. Status: 0 nothing found, 1 findings, 2 usage.
+#include "explore/json.hpp"
+#include "explore/mutant.hpp"
 #include "explore/search.hpp"
-
-#include <nlohmann/json.hpp>
 
 #include <charconv>
 #include <cstdio>
@@ -13,14 +13,15 @@
 namespace {
 
 using namespace at::model;
-using nlohmann::ordered_json;
 
 constexpr const char* usage =
     "usage: at-explore CORE|list [--variant V] [--strategy exhaustive|pct|random|replay]\n"
     "                  [--seed N] [--schedules N] [--preemptions N|none] [--threads N]\n"
     "                  [--alloc-failures N] [--faults N] [--depth N] [--time SECONDS] [--token T]\n"
     "                  [--reduction dpor|none] [--compare] [--json]\n"
+    "                  [--mutant NAME|PATH]\n"
     "  --compare  searches again without reduction: the outcomes must be the same\n"
+    "  --mutant   core zcdma with a patch of mutants/driver/ in its driver\n"
     "  --depth    of PCT: the number of orders that a bug needs (default 3)\n";
 
 struct Usage {
@@ -30,6 +31,7 @@ struct Usage {
 struct Arguments {
     std::string core;
     std::string variant;
+    std::string mutant;
     SearchOptions search;
     bool compare = false;
     bool json = false;
@@ -67,6 +69,8 @@ Arguments parse(int argc, char** argv) {
         SearchOptions& search = arguments.search;
         if (option == "--variant")
             arguments.variant = value();
+        else if (option == "--mutant")
+            arguments.mutant = value();
         else if (option == "--strategy")
             search.strategy = strategy_named(value());
         else if (option == "--seed")
@@ -113,31 +117,35 @@ Arguments parse(int argc, char** argv) {
 }
 
 void list(bool json) {
-    ordered_json all = ordered_json::array();
+    Json all = Json::array();
     for (const Core* core : cores()) {
         if (!json)
             std::printf("%-16.*s %.*s\n", int(core->name.size()), core->name.data(),
                         int(core->about.size()), core->about.data());
-        ordered_json variants = ordered_json::array();
+        Json variants = Json::array();
         for (const Variant& variant : core->variants) {
             if (!json)
                 std::printf("    %-20.*s %.*s\n", int(variant.name.size()), variant.name.data(),
                             int(variant.about.size()), variant.about.data());
-            ordered_json expected = ordered_json::array();
+            Json expected = Json::array();
             for (const Expected& one : variant.expected)
-                expected.push_back({{"signature", one.signature},
-                                    {"reason", one.reason},
-                                    {"required", one.required}});
-            variants.push_back(
-                {{"name", variant.name}, {"about", variant.about}, {"expected", expected}});
+                expected.add(Json::object()
+                                 .with("signature", one.signature)
+                                 .with("reason", one.reason)
+                                 .with("required", one.required));
+            variants.add(Json::object()
+                             .with("name", variant.name)
+                             .with("about", variant.about)
+                             .with("expected", expected));
         }
-        all.push_back({{"core", core->name},
-                       {"about", core->about},
-                       {"cites", core->cites},
-                       {"variants", variants}});
+        all.add(Json::object()
+                    .with("core", core->name)
+                    .with("about", core->about)
+                    .with("cites", core->cites)
+                    .with("variants", variants));
     }
     if (json)
-        std::printf("%s\n", all.dump(1).c_str());
+        std::printf("%s\n", all.text().c_str());
 }
 
 struct Result {
@@ -148,49 +156,52 @@ struct Result {
     bool same_outcomes = true;
 };
 
-std::string command(const Core& core, const std::string& token) {
-    return "at-explore " + std::string(core.name) + " --strategy replay --token " + token;
+std::string command(const Core& core, const Arguments& arguments, const std::string& token) {
+    return "at-explore " + std::string(core.name) +
+           (arguments.mutant.empty() ? "" : " --mutant " + arguments.mutant) +
+           " --strategy replay --token " + token;
 }
 
-ordered_json to_json(const Core& core, const Result& result) {
-    ordered_json findings = ordered_json::array();
+Json to_json(const Core& core, const Result& result) {
+    Json findings = Json::array();
     for (const auto& [signature, shown] : result.report.shown)
-        findings.push_back({{"oracle", shown.finding.oracle},
-                            {"title", shown.finding.title},
-                            {"signature", signature},
-                            {"evidence", shown.finding.evidence},
-                            {"schedule", shown.schedule},
-                            {"times", shown.times},
-                            {"token", shown.token},
-                            {"columns", shown.columns}});
+        findings.add(Json::object()
+                         .with("oracle", shown.finding.oracle)
+                         .with("title", shown.finding.title)
+                         .with("signature", signature)
+                         .with("evidence", shown.finding.evidence)
+                         .with("schedule", shown.schedule)
+                         .with("times", shown.times)
+                         .with("token", shown.token)
+                         .with("columns", shown.columns));
     const SearchCounts& counts = result.report.counts;
-    ordered_json out{{"core", core.name},
-                     {"variant", result.variant->name},
-                     {"racers", result.report.racers},
-                     {"preemptions", result.report.preemptions == unbounded
-                                         ? ordered_json(nullptr)
-                                         : ordered_json(result.report.preemptions)},
-                     {"as_expected", result.verdict.as_expected()},
-                     {"missing", result.verdict.missing},
-                     {"unexpected", result.verdict.unexpected},
-                     {"complete", counts.complete},
-                     {"schedules", counts.schedules},
-                     {"steps", counts.steps},
-                     {"steps_max", counts.depth_max},
-                     {"sleep_cuts", counts.sleep_cuts},
-                     {"bound_cuts", counts.bound_cuts},
-                     {"executed_twice", result.report.executed_twice},
-                     {"deterministic", !result.report.nondeterministic},
-                     {"findings", findings}};
-    if (result.unreduced) {
-        out["outcomes"] = result.report.outcomes.size();
-        out["same_outcomes"] = result.same_outcomes;
-        out["schedules_without_reduction"] = result.unreduced->counts.schedules;
-    }
+    Json out = Json::object()
+                   .with("core", core.name)
+                   .with("variant", result.variant->name)
+                   .with("racers", result.report.racers)
+                   .with("preemptions", result.report.preemptions == unbounded
+                                            ? Json::null()
+                                            : Json(result.report.preemptions))
+                   .with("as_expected", result.verdict.as_expected())
+                   .with("missing", result.verdict.missing)
+                   .with("unexpected", result.verdict.unexpected)
+                   .with("complete", counts.complete)
+                   .with("schedules", counts.schedules)
+                   .with("steps", counts.steps)
+                   .with("steps_max", counts.depth_max)
+                   .with("sleep_cuts", counts.sleep_cuts)
+                   .with("bound_cuts", counts.bound_cuts)
+                   .with("executed_twice", result.report.executed_twice)
+                   .with("deterministic", !result.report.nondeterministic)
+                   .with("findings", findings);
+    if (result.unreduced)
+        out = out.with("outcomes", result.report.outcomes.size())
+                  .with("same_outcomes", result.same_outcomes)
+                  .with("schedules_without_reduction", result.unreduced->counts.schedules);
     return out;
 }
 
-void print_findings(const Core& core, const Result& result) {
+void print_findings(const Core& core, const Arguments& arguments, const Result& result) {
     for (const auto& [signature, shown] : result.report.shown) {
         std::printf("\n%.*s %.*s: %s\n", int(core.name.size()), core.name.data(),
                     int(result.variant->name.size()), result.variant->name.data(),
@@ -204,7 +215,7 @@ void print_findings(const Core& core, const Result& result) {
             if (one.signature == signature)
                 std::printf("    expected: %.*s\n", int(one.reason.size()), one.reason.data());
         if (!shown.token.empty())
-            std::printf("%s\n", command(core, shown.token).c_str());
+            std::printf("%s\n", command(core, arguments, shown.token).c_str());
     }
 }
 
@@ -274,6 +285,11 @@ int run(const Arguments& arguments) {
         throw Usage{arguments.search.token ? "the token is of another core or variant"
                                            : "no variant " + arguments.variant};
 
+    if (!arguments.mutant.empty()) {
+        if (core->name != "zcdma")
+            throw Usage{"--mutant is for core zcdma"};
+        load_mutant(arguments.mutant);
+    }
     Exec exec;
     std::vector<Result> results;
     for (const unsigned index : chosen)
@@ -283,14 +299,14 @@ int run(const Arguments& arguments) {
     for (const Result& result : results)
         any |= !result.report.shown.empty() || !result.same_outcomes;
     if (arguments.json) {
-        ordered_json all = ordered_json::array();
+        Json all = Json::array();
         for (const Result& result : results)
-            all.push_back(to_json(*core, result));
-        std::printf("%s\n", all.dump(1).c_str());
+            all.add(to_json(*core, result));
+        std::printf("%s\n", all.text().c_str());
         return any;
     }
     for (const Result& result : results)
-        print_findings(*core, result);
+        print_findings(*core, arguments, result);
     const SearchReport& first = results.front().report;
     std::printf("\n%.*s: %u racers, %s%s\n", int(core->name.size()), core->name.data(),
                 first.racers,
@@ -304,7 +320,7 @@ int run(const Arguments& arguments) {
     for (const Result& result : results)
         print_row(result);
     if (results.size() == 1 && !first.shown.empty())
-        std::printf("%s\n", command(*core, first.shown.begin()->second.token).c_str());
+        std::printf("%s\n", command(*core, arguments, first.shown.begin()->second.token).c_str());
     return any;
 }
 
