@@ -95,8 +95,12 @@ void submit(unsigned r) {
         world->ledger->refused(world->named[r]);
 }
 void cancel(unsigned r) {
-    if (at_io_cancel(world->iocb[r].obj) == -EINPROGRESS)
+    const int answer = at_io_cancel(world->iocb[r].obj);
+    if (answer == -EINPROGRESS)
         world->ledger->cancelled(world->named[r]);
+    // docs/interfaces.md, section 2; fs/aio.c itself says -EINVAL.
+    require(answer == -EINPROGRESS || answer == -EALREADY || answer == -EINVAL, "contract",
+            "cancel-answer", "the cancel callback answers neither 0 nor -EALREADY");
 }
 
 bool fired(at_action action) {

@@ -163,6 +163,11 @@ void at_spin_lock_irq(at_lock* lock, AT_WHERE) {
     CHECKED(lock)->lock_irq(WHERE);
 }
 void at_spin_unlock_irq(at_lock* lock, AT_WHERE) {
+    // A nested count would hide that the kernel's unlock_irq turns interrupts on for all.
+    if (exec->live() && (exec->self().irqs_off > 1 || exec->self().running == Context::hardirq))
+        exec->fail("context",
+                   std::string(exec->self().name) + " turns interrupts on that its caller had off",
+                   std::string(exec->self().name) + ":irqs-enabled", WHERE);
     CHECKED(lock)->unlock_irq(WHERE);
 }
 unsigned long at_spin_lock_irqsave(at_lock* lock, AT_WHERE) {
@@ -174,6 +179,13 @@ void at_spin_unlock_irqrestore(at_lock* lock, unsigned long, AT_WHERE) {
 }
 bool at_spin_trylock(at_lock* lock, AT_WHERE) {
     return CHECKED(lock)->trylock(WHERE);
+}
+bool at_spin_trylock_irq(at_lock* lock, AT_WHERE) {
+    SpinLock::irqs_disable();
+    if (CHECKED(lock)->trylock(WHERE))
+        return true;
+    SpinLock::irqs_enable(WHERE);
+    return false;
 }
 void at_assert_held(at_lock* lock, AT_WHERE) {
     if (exec->live() && !lock->held_by_self())

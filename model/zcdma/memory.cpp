@@ -697,6 +697,9 @@ void at_unpin_user_pages(page** of, unsigned long n, AT_WHERE) {
     }
 }
 bool at_page_dirty(page* page) {
+    // Write-back may have cleaned it.
+    if (c::timers_fire && page->dirty && exec->choose_fault(2, "write-back", PC))
+        page->dirty = false;
     return page->dirty;
 }
 void at_set_page_dirty_lock(page* page, AT_WHERE) {

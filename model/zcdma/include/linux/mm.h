@@ -18,7 +18,7 @@ struct device;
 #define dma_to_phys(dev, bus)		((phys_addr_t)(bus))
 #define pin_user_pages_fast(at, n, flags, pages) at_pin_user_pages(at, n, flags, pages, AT_HERE)
 #define unpin_user_pages(pages, n)	at_unpin_user_pages(pages, n, AT_HERE)
-#define unpin_user_page(page)		({ struct page *_page = (page); unpin_user_pages(&_page, 1); })
+#define unpin_user_page(p)	({ struct page *_page = (p); unpin_user_pages(&_page, 1); })
 #define compound_head(page)		(page)
 #define page_folio(page)		(page)
 #define folio_test_dirty(page)		at_page_dirty(page)

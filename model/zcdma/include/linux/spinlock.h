@@ -17,6 +17,9 @@ typedef struct spinlock {
 #define spin_lock_irqsave(l, flags)	((flags) = at_spin_lock_irqsave((l)->lock, AT_HERE))
 #define spin_unlock_irqrestore(l, flags) at_spin_unlock_irqrestore((l)->lock, flags, AT_HERE)
 #define spin_trylock(l)			at_spin_trylock((l)->lock, AT_HERE)
+#define spin_trylock_irqsave(l, flags)	({				\
+	(flags) = 0;							\
+	at_spin_trylock_irq((l)->lock, AT_HERE); })
 #define lockdep_assert_held(l)		at_assert_held((l)->lock, AT_HERE)
 
 struct rw_semaphore {

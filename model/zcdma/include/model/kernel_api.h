@@ -49,6 +49,7 @@ void at_spin_unlock_irq(struct at_lock *lock, AT_WHERE);
 unsigned long at_spin_lock_irqsave(struct at_lock *lock, AT_WHERE);
 void at_spin_unlock_irqrestore(struct at_lock *lock, unsigned long flags, AT_WHERE);
 bool at_spin_trylock(struct at_lock *lock, AT_WHERE);
+bool at_spin_trylock_irq(struct at_lock *lock, AT_WHERE);
 void at_assert_held(struct at_lock *lock, AT_WHERE);
 struct at_rwsem *at_rwsem_init(void *at, const char *name);
 void at_down_read(struct at_rwsem *sem, AT_WHERE);
