@@ -59,10 +59,7 @@ void Heartbeats::beat(std::uint32_t cpu) {
 }
 
 std::uint64_t Heartbeats::healthy_ns() const {
-    std::uint64_t least = ~std::uint64_t{0};
-    for (std::uint32_t cpu = 0; cpu < run_.cpus; ++cpu)
-        least = std::min(least, run_.heartbeats[cpu].healthy_ns.load(std::memory_order_relaxed));
-    return least;
+    return run_.healthy_ns();
 }
 
 std::uint64_t Heartbeats::longest_silence_ns(std::uint32_t& cpu) const {

@@ -20,8 +20,7 @@ public:
     Heartbeats(const Heartbeats&) = delete;
     Heartbeats& operator=(const Heartbeats&) = delete;
 
-    // Never faster than the wall clock; stands still while a CPU does not schedule.
-    std::uint64_t healthy_ns() const;
+    std::uint64_t healthy_ns() const; // SharedRun::healthy_ns()
     // How long the CPU that has been silent longest has been so; its number in `cpu`.
     std::uint64_t longest_silence_ns(std::uint32_t& cpu) const;
 

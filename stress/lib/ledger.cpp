@@ -1,5 +1,6 @@
 #include "lib/ledger.h"
 
+#include <algorithm>
 #include <cstdio>
 
 #include "lib/system.h"
@@ -62,6 +63,13 @@ void SharedRun::report(const Finding& finding) {
     if (first_finding_ns.compare_exchange_strong(none, monotonic_ns(), std::memory_order_relaxed))
         first_finding_submitted.store(value(Counter::submitted), std::memory_order_relaxed);
     findings.post(finding);
+}
+
+std::uint64_t SharedRun::healthy_ns() const {
+    std::uint64_t least = ~std::uint64_t{0};
+    for (std::uint32_t cpu = 0; cpu < cpus; ++cpu)
+        least = std::min(least, heartbeats[cpu].healthy_ns.load(std::memory_order_relaxed));
+    return least;
 }
 
 EventVerdict book_event(Slot& slot, std::uint64_t generation) {

@@ -97,12 +97,14 @@ struct alignas(64) Slot {
     bool edge; // reaches beyond the end of the device's memory
     // A loose bound of when it was submitted, for the supervisor while the slot is Flying.
     std::atomic<std::uint64_t> submitted_ns;
+    std::uint64_t submitted_healthy_ns; // SharedRun::healthy_ns() then
 
     // Written by the reaper before Answered.
     std::int64_t res;
     std::int64_t res2;
     bool destroyed; // the context was being destroyed when the event was seen
     std::uint64_t answered_ns;
+    std::uint64_t answered_healthy_ns;
 };
 
 // --- a context ---------------------------------------------------------------------------------
@@ -241,6 +243,8 @@ struct SharedRun {
         return counters[static_cast<std::uint32_t>(counter)].load(std::memory_order_relaxed);
     }
     void report(const Finding& finding);
+    // Never faster than the wall clock; stands still while a CPU does not schedule.
+    std::uint64_t healthy_ns() const;
 };
 
 // What an event does to the books of its slot.

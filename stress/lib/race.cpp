@@ -495,7 +495,12 @@ void Race::destroy_loop(std::uint32_t, Random random) {
 
 // --- submitters ----------------------------------------------------------------------------------
 
-bool Race::stalled_since(std::uint64_t submitted_ns) const {
+// Did a CPU stand still long enough to explain a time-out?  In one piece, or in many: a host with
+// more to do than CPUs takes a guest's away for some tens of milliseconds, again and again.
+bool Race::stalled_during(const Slot& slot) const {
+    if (slot.answered_healthy_ns - slot.submitted_healthy_ns < shared_.timeout_ns / 4 * 3)
+        return true;
+    const std::uint64_t submitted_ns = slot.submitted_ns.load(std::memory_order_relaxed);
     for (std::uint32_t cpu = 0; cpu < shared_.cpus; ++cpu) {
         const Heartbeat& beat = shared_.heartbeats[cpu];
         const std::uint64_t last = beat.last_ns.load(std::memory_order_relaxed);
@@ -566,8 +571,7 @@ bool Race::recycle(std::uint32_t index, Random& random) {
         answer.einprogress = slot.einprogress.load(std::memory_order_relaxed);
         answer.ealready = slot.ealready.load(std::memory_order_relaxed);
         answer.destroyed = slot.destroyed;
-        answer.stalled = slot.res == -ETIMEDOUT &&
-                         stalled_since(slot.submitted_ns.load(std::memory_order_relaxed));
+        answer.stalled = slot.res == -ETIMEDOUT && stalled_during(slot);
         if (auto finding = judge(answer, permitted_)) {
             finding->evidence.push_back(describe_slot(shared_, index));
             shared_.report(*finding);
@@ -696,6 +700,7 @@ void Race::synchronous(std::uint32_t index) {
     slot.res = got < 0 ? -errno : got;
     slot.res2 = 0;
     slot.destroyed = false;
+    slot.answered_healthy_ns = shared_.healthy_ns();
     shared_.count(Counter::sync_ios);
     settle(index);
     slot.word.store(
@@ -742,6 +747,7 @@ std::size_t Race::submit_batch(std::vector<std::uint32_t>& slots, Random& random
     const std::uint32_t incarnation = context.incarnation.load(std::memory_order_relaxed);
     SubmitterState& submitter = *submitters_[slots[0] / geometry_.depth];
     const std::uint64_t now = coarse_ns();
+    const std::uint64_t healthy_ns = shared_.healthy_ns();
     long count = 0;
     for (const std::uint32_t index : slots) {
         Slot& slot = shared_.slots[index];
@@ -749,6 +755,7 @@ std::size_t Race::submit_batch(std::vector<std::uint32_t>& slots, Random& random
         slot.context.store(context_index, std::memory_order_relaxed);
         slot.incarnation.store(incarnation, std::memory_order_relaxed);
         slot.submitted_ns.store(now, std::memory_order_relaxed);
+        slot.submitted_healthy_ns = healthy_ns;
         // release: a reaper that counts this generation's first event sees the slot whole.
         slot.events.store(generation << 8, std::memory_order_release);
         slot.word.store(slot_word(generation, SlotState::prepared), std::memory_order_seq_cst);
@@ -844,6 +851,7 @@ void Race::submit_loop(std::uint32_t index, Random random) {
                          std::memory_order_release);
             if (s.is_sync) {
                 s.submitted_ns.store(coarse_ns(), std::memory_order_relaxed);
+                s.submitted_healthy_ns = shared_.healthy_ns();
                 synchronous(slot);
             } else {
                 batch.push_back(slot);
@@ -957,6 +965,7 @@ void Race::on_event(const io_event& event, bool destroyed) {
     slot.res2 = static_cast<std::int64_t>(event.res2);
     slot.destroyed = destroyed;
     slot.answered_ns = coarse_ns();
+    slot.answered_healthy_ns = shared_.healthy_ns();
     settle(index);
     shared_.count(Counter::completed);
     if (slot.res == -ENODEV)

@@ -107,7 +107,7 @@ private:
     void sweep(std::uint32_t context);
     bool destroy(std::uint32_t context, Random& random);
 
-    bool stalled_since(std::uint64_t submitted_ns) const;
+    bool stalled_during(const Slot& slot) const;
     std::byte* buffer(std::uint32_t slot) const {
         return buffers_ + std::uint64_t{slot} * geometry_.buffer_stride;
     }
