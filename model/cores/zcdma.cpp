@@ -313,6 +313,9 @@ extern "C" void at_ledger_event(unsigned long long obj, long result, const char*
                                 unsigned line) {
     using namespace at::model;
     const auto r = static_cast<unsigned>(obj - 1);
+    if (r < world->requests && c::is_mapped(r))
+        exec->fail("data", std::string(request_name[r]) + " is answered while its buffer is mapped",
+                   std::string(request_name[r]) + ":mapped-at-event", Location(file, line));
     if (r < world->requests)
         world->ledger->event(world->named[r], result, Location(file, line));
     else

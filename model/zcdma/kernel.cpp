@@ -328,6 +328,10 @@ int at_del_timer(at_timer* timer, AT_WHERE) {
     return c::timers_fire ? timer->soft->del(WHERE) : std::exchange(timer->quietly_armed, false);
 }
 int at_del_timer_sync(at_timer* timer, AT_WHERE) {
+    // kernel/time/timer.c: the function may be what this interrupt has interrupted.
+    if (exec->live() && exec->self().running == Context::hardirq)
+        exec->fail("context", std::string(exec->self().name) + " waits for a timer in an interrupt",
+                   std::string(exec->self().name) + ":del_timer_sync-in-irq", WHERE);
     exec->touch(CHECKED(timer)->owner, "timer", WHERE);
     return c::timers_fire ? timer->soft->del_sync(WHERE)
                           : std::exchange(timer->quietly_armed, false);

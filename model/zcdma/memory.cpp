@@ -628,6 +628,12 @@ long pinned() {
         all += one.pins;
     return all;
 }
+bool is_mapped(unsigned request) {
+    for (unsigned i = 0; i < pages_each; ++i)
+        if (user_page[request * pages_each + i].maps)
+            return true;
+    return false;
+}
 long mapped() {
     long all = 0;
     for (const page& one : user_page)
@@ -715,7 +721,10 @@ void at_page_map(page* page, bool device_writes, AT_WHERE) {
     if (exec->live())
         page->engine.write();
 }
-void at_page_unmap(page* page, AT_WHERE) {
+void at_page_unmap(page* page, bool device_writes, AT_WHERE) {
+    if (page->maps && page->device_writes != device_writes)
+        exec->fail("contract", "a page is unmapped in another direction than it was mapped",
+                   "unmap-direction", WHERE);
     if (!page->maps)
         exec->fail("contract", "a page is unmapped that is not mapped", "unmap-not-mapped", WHERE);
     --page->maps;

@@ -44,6 +44,7 @@ extern bool timers_fire;
 // The kernel's own books of what C code took and must give back.
 long pinned();
 long mapped();
+bool is_mapped(unsigned request);
 
 struct BookLine {
     char name[32];

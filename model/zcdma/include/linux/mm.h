@@ -13,6 +13,7 @@
 struct page;
 struct device;
 
+#define page_to_pfn(page)	((unsigned long)(page_to_phys(page) / PAGE_SIZE))
 #define page_to_phys(page)		at_page_to_phys(page)
 #define phys_to_virt(phys)		((void *)(unsigned long)(phys))
 #define dma_to_phys(dev, bus)		((phys_addr_t)(bus))
@@ -22,6 +23,7 @@ struct device;
 #define compound_head(page)		(page)
 #define page_folio(page)		(page)
 #define folio_test_dirty(page)		at_page_dirty(page)
+#define PageReserved(page)		false
 #define PageDirty(page)			at_page_dirty(page)
 #define set_page_dirty_lock(page)	at_set_page_dirty_lock(page, AT_HERE)
 
@@ -97,16 +99,16 @@ static inline int at_dma_map(struct sg_table *sgt, enum dma_data_direction dir, 
 	}
 	return 0;
 }
-static inline void at_dma_unmap(struct sg_table *sgt, AT_WHERE)
+static inline void at_dma_unmap(struct sg_table *sgt, enum dma_data_direction dir, AT_WHERE)
 {
 	struct scatterlist *sg;
 	unsigned int i;
 
 	for_each_sgtable_dma_sg(sgt, sg, i)
-		at_page_unmap(sg->page, AT_PASS);
+		at_page_unmap(sg->page, dir == DMA_FROM_DEVICE, AT_PASS);
 }
 #define dma_map_sgtable(dev, sgt, dir, attrs)	at_dma_map(sgt, dir, AT_HERE)
-#define dma_unmap_sgtable(dev, sgt, dir, attrs)	at_dma_unmap(sgt, AT_HERE)
+#define dma_unmap_sgtable(dev, sgt, dir, attrs)	at_dma_unmap(sgt, dir, AT_HERE)
 
 /* linux/uio.h, with what fs/aio.c of 6.1 hands over: one ITER_IOVEC segment */
 struct iovec {

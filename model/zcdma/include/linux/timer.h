@@ -39,6 +39,8 @@ struct timer_list {
 #define mod_timer(t, at)		at_mod_timer((t)->timer, at, AT_HERE)
 #define del_timer(t)			at_del_timer((t)->timer, AT_HERE)
 #define del_timer_sync(t)		at_del_timer_sync((t)->timer, AT_HERE)
+#define timer_delete(t)			del_timer(t)
+#define timer_delete_sync(t)		del_timer_sync(t)
 #define from_timer(var, t, field)	container_of(t, __typeof__(*var), field)
 
 enum hrtimer_restart { HRTIMER_NORESTART, HRTIMER_RESTART };

@@ -47,6 +47,7 @@ struct completion {
 #define complete(c)			at_complete((c)->completion, AT_HERE)
 #define complete_all(c)			at_complete_all((c)->completion, AT_HERE)
 #define wait_for_completion(c)		at_wait_for_completion((c)->completion, AT_HERE)
+#define wait_for_completion_interruptible(c) (wait_for_completion(c), 0)
 #define wait_for_completion_killable(c)	(wait_for_completion(c), 0)
 #define wait_for_completion_timeout(c, timeout) \
 	at_wait_for_completion_timeout((c)->completion, timeout, AT_HERE)

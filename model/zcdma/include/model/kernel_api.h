@@ -129,7 +129,7 @@ void at_unpin_user_pages(struct page **pages, unsigned long n, AT_WHERE);
 bool at_page_dirty(struct page *page);
 void at_set_page_dirty_lock(struct page *page, AT_WHERE);
 void at_page_map(struct page *page, bool device_writes, AT_WHERE);
-void at_page_unmap(struct page *page, AT_WHERE);
+void at_page_unmap(struct page *page, bool device_writes, AT_WHERE);
 
 /* what the kernel would print */
 void at_warning(const char *function, const char *what, AT_WHERE);
