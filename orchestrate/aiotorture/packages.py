@@ -42,7 +42,7 @@ TEST = RUN + (
 )
 SSH = ("dropbear-bin", "openssh-client")
 PERF = ("linux-perf",)
-MODEL = ("g++", "gcc-12", "cmake", "ninja-build", "libboost-context-dev", "nlohmann-json3-dev")
+MODEL = ("g++", "gcc-12", "cmake", "ninja-build", "libboost-context-dev")
 BENCH = ("libbenchmark-dev",)
 KERNEL_BUILD = (
     "gcc-12",
