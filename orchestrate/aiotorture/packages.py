@@ -35,6 +35,7 @@ TEST = RUN + (
     "libboost-context-dev",
     "libbenchmark-dev",
     "python3-hypothesis",
+    "gnupg",
     "mypy",
     "clang-format",
     "dropbear-bin",
