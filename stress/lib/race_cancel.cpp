@@ -1,0 +1,126 @@
+#include "lib/race_parts.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "lib/futex.h"
+
+namespace at {
+
+std::uint32_t Race::choose_target(Random& random) {
+    const SubmitterState& submitter = *submitters_[random.below(geometry_.submitters)];
+    const std::uint32_t head = submitter.head.load(std::memory_order_acquire);
+    const std::uint32_t span = std::min({head, geometry_.depth, recent_kept});
+    if (!span)
+        return max_slots;
+    auto candidate = [&](std::uint32_t age) {
+        return submitter.recent[(head - 1 - age) % recent_kept].load(std::memory_order_relaxed);
+    };
+    auto flies = [&](std::uint32_t index) {
+        const Slot& slot = shared_.slots[index];
+        const SlotState state = state_of(slot.word.load(std::memory_order_relaxed));
+        // In io_submit() now: a race too, but mostly lost to the list that it is not yet on.
+        if (!in_flight(state) || (state == SlotState::prepared && random.below(32)))
+            return false;
+        // Once in a while a request is cancelled again.
+        return slot.einprogress.load(std::memory_order_relaxed) +
+                       slot.ealready.load(std::memory_order_relaxed) +
+                       slot.einval.load(std::memory_order_relaxed) ==
+                   0 ||
+               random.below(128) == 0;
+    };
+    const double how = static_cast<double>(random.below(1U << 16)) / (1U << 16);
+    const double newest = knobs_.real("cancel_newest");
+    if (how < newest) {
+        for (std::uint32_t age = random.below(4); age < span && age < 12; ++age)
+            if (flies(candidate(age)))
+                return candidate(age);
+    } else if (how < newest + knobs_.real("cancel_oldest")) {
+        for (std::uint32_t age = span; age-- > 0;)
+            if (flies(candidate(age)))
+                return candidate(age);
+    } else {
+        const std::uint32_t from = random.below(span);
+        for (std::uint32_t i = 0; i < span && i < 16; ++i)
+            if (flies(candidate((from + i) % span)))
+                return candidate((from + i) % span);
+    }
+    return max_slots;
+}
+
+void Race::cancel_one(std::uint32_t index, Random& random) {
+    Slot& slot = shared_.slots[index];
+    const std::uint32_t spins =
+        random.logarithmic(0, static_cast<std::uint32_t>(knobs_.integer("spin_max")));
+    for (std::uint32_t i = 0; i < spins; ++i)
+        std::atomic_signal_fence(std::memory_order_seq_cst); // keeps the loop
+    slot.holders.fetch_add(1, std::memory_order_seq_cst);
+    struct Release {
+        Slot& slot;
+        ~Release() { slot.holders.fetch_sub(1, std::memory_order_seq_cst); }
+    } release{slot};
+    const SlotState state = state_of(slot.word.load(std::memory_order_seq_cst));
+    if (!in_flight(state))
+        return;
+    ContextSlot& context = shared_.contexts[slot.context.load(std::memory_order_relaxed)];
+    const Inside inside(context);
+    if (!inside || context.incarnation.load(std::memory_order_relaxed) !=
+                       slot.incarnation.load(std::memory_order_relaxed))
+        return;
+    io_event result;
+    std::memset(&result, 0x5a, sizeof result);
+    int answer = 0;
+    {
+        const Calling calling(Call::io_cancel);
+        answer = io_cancel(inside.id(), &iocbs_[index], &result);
+    }
+    bool written = false;
+    const auto* bytes = reinterpret_cast<const unsigned char*>(&result);
+    for (std::size_t i = 0; i < sizeof result; ++i)
+        written |= bytes[i] != 0x5a;
+    if (auto finding = judge_cancel_answer(answer, written)) {
+        finding->evidence.push_back(describe_slot(shared_, index));
+        shared_.report(*finding);
+    }
+    shared_.count(Counter::cancel_calls);
+    // relaxed: the judge reads them after holders fell to 0, which orders them.
+    if (answer == -EINPROGRESS) {
+        slot.einprogress.fetch_add(1, std::memory_order_relaxed);
+        shared_.count(Counter::cancel_einprogress);
+    } else if (answer == -EALREADY) {
+        slot.ealready.fetch_add(1, std::memory_order_relaxed);
+        shared_.count(Counter::cancel_ealready);
+    } else if (answer == -EINVAL) {
+        if (state == SlotState::flying)
+            slot.einval.fetch_add(1, std::memory_order_relaxed);
+        shared_.count(Counter::cancel_einval);
+    }
+    // A call on a request that io_submit() had not taken yet has not lost to a completion.
+    if (state == SlotState::flying &&
+        (answer != -EINVAL || context.state.load(std::memory_order_relaxed) == ContextState::live))
+        slot.lost_cancels.fetch_add(1, std::memory_order_relaxed);
+}
+
+void Race::cancel_loop(std::uint32_t, Random random) {
+    std::uint32_t seen = submissions_.load(std::memory_order_acquire);
+    while (!stopped()) {
+        bool missed = false;
+        for (std::uint32_t i = 1 + random.below(4); i > 0; --i) {
+            const std::uint32_t target = choose_target(random);
+            if (target < max_slots)
+                cancel_one(target, random);
+            else
+                missed = true;
+        }
+        const std::uint32_t now = submissions_.load(std::memory_order_acquire);
+        if (now == seen || missed) {
+            submission_waiters_.fetch_add(1, std::memory_order_relaxed);
+            wait_for_change(submissions_, now, ms);
+            submission_waiters_.fetch_sub(1, std::memory_order_relaxed);
+        }
+        seen = submissions_.load(std::memory_order_acquire);
+    }
+}
+
+} // namespace at

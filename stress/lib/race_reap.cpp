@@ -1,0 +1,187 @@
+#include "lib/race_parts.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <ctime>
+
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "lib/futex.h"
+#include "lib/pattern.h"
+
+namespace at {
+
+namespace {
+
+constexpr std::uint32_t max_reap = 128;
+
+// libaio's io_getevents() looks into the ring from user space when the time-out is zero, and the
+// ring of a context that is being destroyed is unmapped under it; the system call copes.
+long getevents(std::uint64_t context, long min_nr, long nr, io_event* events,
+               std::uint64_t timeout_ns) {
+    timespec timeout{static_cast<time_t>(timeout_ns / 1000000000),
+                     static_cast<long>(timeout_ns % 1000000000)};
+    const long got = syscall(SYS_io_getevents, context, min_nr, nr, events, &timeout);
+    return got < 0 ? -errno : got;
+}
+
+} // namespace
+
+void Race::settle(std::uint32_t index) {
+    Slot& slot = shared_.slots[index];
+    Region& region = regions_[index];
+    std::byte* memory = buffer(index);
+    const std::uint64_t region_at = index * geometry_.region_bytes;
+    const std::uint64_t generation = generation_of(slot.word.load(std::memory_order_relaxed));
+    const bool swept = slot.res == INT64_MIN;
+    auto report = [&](std::optional<Finding> finding) {
+        if (!finding)
+            return;
+        finding->evidence.push_back(describe_slot(shared_, index));
+        if (finding->oracle == "late-write")
+            shared_.count(Counter::late_writes);
+        shared_.report(*finding);
+    };
+    auto guards = judge_guards(slot, index, memory, geometry_.buffer_stride, guard_bytes);
+    if (guards) {
+        report(guards);
+        pattern_fill(canary_of(index), 0, memory, geometry_.buffer_stride);
+    }
+    if (slot.is_read) {
+        if (!swept && !guards)
+            report(judge_read(slot, index, memory, region, region_at));
+        if (slot.res > 0)
+            shared_.count(Counter::bytes_verified, static_cast<std::uint64_t>(slot.res));
+    } else if (!slot.edge) {
+        const std::uint64_t payload = stamp(Stamp::payload, index, generation);
+        std::size_t done = 0;
+        for (std::uint32_t s = 0; s < slot.segments && !guards; ++s) {
+            const Segment& segment = slot.segment[s];
+            if (pattern_check(payload, done, memory + segment.at, segment.length) !=
+                pattern_matches) {
+                report(Finding{"data", "the source of a write was changed", "data/source", {}});
+                break;
+            }
+            done += segment.length;
+        }
+        const std::uint64_t at = slot.device_at - region_at;
+        region.unknown(at, slot.length);
+        if (slot.res > 0 && slot.res <= slot.length) {
+            const auto moved = static_cast<std::uint64_t>(slot.res);
+            pattern_fill(payload, 0, region.content(at), moved);
+            region.wrote(at, moved);
+        }
+        region.source_device_at = at;
+        region.source_buffer_at = slot.segment[0].at;
+        region.source_length = slot.segments == 1 ? slot.length : 0;
+    }
+    fill_canary(slot, index, memory);
+}
+
+void Race::on_event(const io_event& event, bool destroyed) {
+    const auto user_data = reinterpret_cast<std::uint64_t>(event.data);
+    const auto index = static_cast<std::uint32_t>(user_data & (max_slots - 1));
+    const std::uint64_t generation = user_data >> 12;
+    const EventVerdict verdict = index < geometry_.slots
+                                     ? book_event(shared_.slots[index], generation)
+                                     : EventVerdict::stranger;
+    if (verdict != EventVerdict::first) {
+        char text[160];
+        std::snprintf(text, sizeof text, "event data=0x%llx obj=%p res=%lld res2=%lld",
+                      static_cast<unsigned long long>(user_data), static_cast<void*>(event.obj),
+                      static_cast<long long>(event.res), static_cast<long long>(event.res2));
+        std::vector<std::string> evidence{text};
+        if (index < geometry_.slots)
+            evidence.push_back(describe_slot(shared_, index));
+        if (verdict == EventVerdict::duplicate) {
+            shared_.count(Counter::events_dup);
+            shared_.report({"ledger", "two events for one request", "ledger/duplicate", evidence});
+        } else {
+            shared_.report({"ledger", "an event for a request that was never submitted",
+                            "ledger/stranger", evidence});
+        }
+        return;
+    }
+    Slot& slot = shared_.slots[index];
+    if (event.obj != &iocbs_[index])
+        shared_.report({"contract",
+                        "event carries another iocb's address",
+                        "contract/obj",
+                        {describe_slot(shared_, index)}});
+    slot.res = static_cast<std::int64_t>(event.res);
+    slot.res2 = static_cast<std::int64_t>(event.res2);
+    slot.destroyed = destroyed;
+    slot.answered_ns = coarse_ns();
+    slot.answered_healthy_ns = shared_.healthy_ns();
+    settle(index);
+    shared_.count(Counter::completed);
+    if (slot.res == -ENODEV)
+        nodev_seen_.fetch_add(1, std::memory_order_relaxed);
+    shared_.contexts[slot.context.load(std::memory_order_relaxed)].in_flight.fetch_sub(
+        1, std::memory_order_acq_rel);
+    slot.word.store(slot_word(generation, SlotState::answered), std::memory_order_release);
+    submitters_[index / geometry_.depth]->answered.fetch_add(1, std::memory_order_release);
+}
+
+int Race::reap(std::uint32_t index, long min_nr, std::uint64_t timeout_ns) {
+    ContextSlot& context = shared_.contexts[index];
+    const Inside inside(context);
+    if (!inside)
+        return 0;
+    io_event events[max_reap];
+    const std::uint64_t began = coarse_ns();
+    long got = 0;
+    {
+        const Calling calling(Call::io_getevents);
+        got = getevents(reinterpret_cast<std::uint64_t>(inside.id()), min_nr, max_reap, events,
+                        timeout_ns);
+    }
+    shared_.count(Counter::reap_calls);
+    const bool live = context.state.load(std::memory_order_seq_cst) == ContextState::live;
+    for (long i = 0; i < got; ++i)
+        on_event(events[i], !live);
+    if (got >= 0 && got < max_reap)
+        context.empty_ns.store(began, std::memory_order_release);
+    if (got < 0 && got != -EINTR && !(got == -EINVAL && !live))
+        shared_.report({"contract",
+                        "io_getevents answered " + errno_name(static_cast<int>(-got)),
+                        "contract/getevents-" + errno_name(static_cast<int>(-got)),
+                        {}});
+    if (got > 0)
+        for (const auto& submitter : submitters_)
+            if (submitter->waiting.load(std::memory_order_relaxed))
+                wake(submitter->answered, 1);
+    return static_cast<int>(std::max(got, 0L));
+}
+
+void Race::reap_loop(std::uint32_t index, Random random) {
+    const std::uint32_t contexts = geometry_.contexts;
+    std::uint32_t at = index % contexts;
+    std::uint32_t fruitless = 0;
+    while (!quiet_.load(std::memory_order_acquire) &&
+           !shared_.abandon.load(std::memory_order_relaxed)) {
+        at = (at + 1) % contexts;
+        const std::int32_t in_flight =
+            shared_.contexts[at].in_flight.load(std::memory_order_relaxed);
+        if (in_flight <= 0 && ++fruitless < contexts)
+            continue;
+        if (in_flight <= 0) { // a whole round without work
+            fruitless = 0;
+            wait_for_change(submissions_, submissions_.load(std::memory_order_relaxed), ms / 2);
+            continue;
+        }
+        // Wait for a few at once, but not for long: batches save system calls, and a reaper that
+        // comes late lets completions pile up for the destroyer.
+        const bool wait = contexts == 1 || fruitless++ >= contexts;
+        const long min_nr =
+            wait ? 1 + random.below(static_cast<std::uint32_t>(std::min(in_flight, 8))) : 0;
+        if (reap(at, min_nr, wait ? ms : 0) > 0)
+            fruitless = 0;
+        if (permitted_.removal && nodev_seen_.load(std::memory_order_relaxed) > 256)
+            shared_.stop.store(1, std::memory_order_release);
+    }
+}
+
+} // namespace at

@@ -1,0 +1,397 @@
+#include "lib/race_parts.h"
+
+#include <algorithm>
+#include <cerrno>
+
+#include <sched.h>
+#include <sys/uio.h>
+
+#include "lib/futex.h"
+#include "lib/pattern.h"
+
+namespace at {
+
+// Did a CPU stand still long enough to explain a time-out?  In one piece, or in many: a host with
+// more to do than CPUs takes a guest's away for some tens of milliseconds, again and again.
+bool Race::stalled_during(const Slot& slot) const {
+    if (slot.answered_healthy_ns - slot.submitted_healthy_ns < shared_.timeout_ns / 4 * 3)
+        return true;
+    const std::uint64_t submitted_ns = slot.submitted_ns.load(std::memory_order_relaxed);
+    for (std::uint32_t cpu = 0; cpu < shared_.cpus; ++cpu) {
+        const Heartbeat& beat = shared_.heartbeats[cpu];
+        const std::uint64_t last = beat.last_ns.load(std::memory_order_relaxed);
+        const std::uint64_t now = coarse_ns();
+        if (last && now > last && now - last > shared_.timeout_ns / 4)
+            return true; // standing still at this moment
+        for (const Stall& stall : beat.stall)
+            if (stall.end_ns.load(std::memory_order_acquire) + shared_.timeout_ns / 4 >=
+                    submitted_ns &&
+                stall.length_ns.load(std::memory_order_relaxed) > shared_.timeout_ns / 4)
+                return true;
+    }
+    return false;
+}
+
+// True when the slot can be used for a new request: the last one was judged and watched.
+bool Race::recycle(std::uint32_t index, Random& random) {
+    Slot& slot = shared_.slots[index];
+    SubmitterState& submitter = *submitters_[index / geometry_.depth];
+    std::uint64_t word = slot.word.load(std::memory_order_acquire);
+    const std::uint64_t generation = generation_of(word);
+    switch (state_of(word)) {
+    case SlotState::idle:
+        return true;
+    case SlotState::answered:
+    case SlotState::swept:
+    case SlotState::refused: {
+        std::uint64_t& dwell = submitter.dwell_until[index % geometry_.depth];
+        if (dwell && dwell > coarse_ns())
+            return false;
+        dwell = 0;
+        // Which of the three it was is needed below; res says it: INT64_MIN swept, +1 refused.
+        slot.word.store(slot_word(generation, SlotState::retiring), std::memory_order_seq_cst);
+        break;
+    }
+    case SlotState::retiring:
+        break;
+    default:
+        return false;
+    }
+    if (slot.holders.load(std::memory_order_seq_cst))
+        return false;
+
+    if (auto finding = judge_quiet(slot, index, buffer(index), "its request ended")) {
+        finding->evidence.push_back(describe_slot(shared_, index));
+        shared_.count(Counter::late_writes);
+        shared_.report(*finding);
+        fill_canary(slot, index, buffer(index));
+    }
+    const bool swept = slot.res == INT64_MIN;
+    const bool refused = slot.res == INT64_MIN + 1;
+    if (!swept && !refused) {
+        Answer answer;
+        answer.res = slot.res;
+        answer.res2 = slot.res2;
+        answer.length = slot.length;
+        answer.is_read = slot.is_read;
+        answer.is_sync = slot.is_sync;
+        answer.nowait = slot.nowait;
+        if (slot.edge) {
+            const std::uint64_t left = slot.device_at < geometry_.device_bytes
+                                           ? geometry_.device_bytes - slot.device_at
+                                           : 0;
+            if (left < slot.length)
+                answer.at_device_end =
+                    !left && !slot.is_read ? -ENOSPC : static_cast<std::int64_t>(left);
+        }
+        answer.einprogress = slot.einprogress.load(std::memory_order_relaxed);
+        answer.ealready = slot.ealready.load(std::memory_order_relaxed);
+        answer.destroyed = slot.destroyed;
+        answer.stalled = slot.res == -ETIMEDOUT && stalled_during(slot);
+        if (auto finding = judge(answer, permitted_)) {
+            finding->evidence.push_back(describe_slot(shared_, index));
+            shared_.report(*finding);
+        }
+        if (answer.res == -ECANCELED) {
+            shared_.count(Counter::cancelled);
+            if (answer.einprogress)
+                shared_.count(Counter::cancel_won);
+        } else {
+            shared_.count(Counter::cancel_lost, slot.lost_cancels.load(std::memory_order_relaxed));
+            if (answer.res == -ETIMEDOUT) {
+                shared_.count(Counter::timeouts);
+                if (answer.stalled && !permitted_.timeouts)
+                    shared_.count(Counter::timeouts_stalled);
+            } else if (answer.res == -ENODEV) {
+                shared_.count(Counter::nodev);
+            } else if (answer.res < 0) {
+                shared_.count(Counter::errors);
+            } else if (answer.res < answer.length) {
+                shared_.count(Counter::short_results);
+            }
+        }
+    } else if (swept && slot.einprogress.load(std::memory_order_relaxed) +
+                                slot.ealready.load(std::memory_order_relaxed) >
+                            1) {
+        shared_.report({"contract",
+                        "two calls of io_cancel reached one request",
+                        "contract/cancelled-twice",
+                        {describe_slot(shared_, index)}});
+    }
+    // One slot in sixteen rests for a while before it is looked at again.
+    if (!random.below(16))
+        submitter.dwell_until[index % geometry_.depth] = coarse_ns() + (1 + random.below(8)) * ms;
+    slot.word.store(slot_word(generation, SlotState::idle), std::memory_order_release);
+    return true;
+}
+
+void Race::draw_request(std::uint32_t index, Random& random) {
+    Slot& slot = shared_.slots[index];
+    Region& region = regions_[index];
+    const std::uint64_t region_at = index * geometry_.region_bytes;
+    slot.is_read = random.chance(knobs_.real("read_ratio"));
+    slot.is_sync = random.chance(knobs_.real("sync_ratio"));
+    slot.nowait = !slot.is_sync && random.chance(knobs_.real("nowait_ratio"));
+    slot.edge = setup_.cookie_in_offset && random.below(256) == 0;
+    std::uint32_t length = random.logarithmic(static_cast<std::uint32_t>(knobs_.integer("min_len")),
+                                              geometry_.max_length);
+    const std::uint64_t known = region.known_to() - region.known_from();
+    if (slot.edge) {
+        // Reads across, at and behind the end; writes at and behind it.
+        const std::uint32_t before =
+            slot.is_read && random.below(4) ? 1 + random.below(std::min(length, page_bytes)) : 0;
+        slot.device_at = geometry_.device_bytes - before + (before ? 0 : random.below(3) * 512);
+    } else if (slot.is_read && known && random.below(8)) {
+        length = static_cast<std::uint32_t>(std::min<std::uint64_t>(length, known));
+        slot.device_at = region_at + region.known_from() +
+                         random.below(static_cast<std::uint32_t>(known - length + 1));
+    } else {
+        slot.device_at =
+            region_at +
+            random.below(static_cast<std::uint32_t>(geometry_.region_bytes - length + 1));
+    }
+    slot.length = length;
+    slot.segments = 1;
+    if (length >= max_segments && random.chance(knobs_.real("vectored"))) {
+        slot.segments = 1 + random.below(max_segments);
+        shared_.count(Counter::vectored);
+    }
+    std::uint32_t at = guard_bytes + random.below(page_bytes);
+    std::uint32_t left = length;
+    for (std::uint32_t s = 0; s < slot.segments; ++s) {
+        const std::uint32_t others = slot.segments - s - 1;
+        const std::uint32_t piece = others ? 1 + random.below(left - others) : left;
+        slot.segment[s] = {at, piece};
+        at += piece + random.below(guard_bytes);
+        left -= piece;
+    }
+}
+
+void Race::prepare_iocb(std::uint32_t index, std::uint64_t generation) {
+    Slot& slot = shared_.slots[index];
+    std::byte* memory = buffer(index);
+    if (!slot.is_read) {
+        const std::uint64_t payload = stamp(Stamp::payload, index, generation);
+        std::size_t done = 0;
+        for (std::uint32_t s = 0; s < slot.segments; ++s) {
+            pattern_fill(payload, done, memory + slot.segment[s].at, slot.segment[s].length);
+            done += slot.segment[s].length;
+        }
+    }
+    iovec* vector = &iovecs_[std::size_t{index} * max_segments];
+    for (std::uint32_t s = 0; s < slot.segments; ++s)
+        vector[s] = {memory + slot.segment[s].at, slot.segment[s].length};
+    const std::uint64_t offset =
+        slot.device_at |
+        (setup_.cookie_in_offset ? cookie_of(index, generation) << cookie_shift : 0);
+    const int fd = devices_[index / geometry_.depth % geometry_.devices].get();
+    iocb& cb = iocbs_[index];
+    const auto at = static_cast<long long>(offset);
+    if (slot.segments > 1) {
+        const int segments = static_cast<int>(slot.segments);
+        if (slot.is_read)
+            io_prep_preadv(&cb, fd, vector, segments, at);
+        else
+            io_prep_pwritev(&cb, fd, vector, segments, at);
+    } else if (slot.is_read) {
+        io_prep_pread(&cb, fd, vector[0].iov_base, vector[0].iov_len, at);
+    } else {
+        io_prep_pwrite(&cb, fd, vector[0].iov_base, vector[0].iov_len, at);
+    }
+    cb.aio_rw_flags = slot.nowait ? RWF_NOWAIT : 0;
+    cb.data = reinterpret_cast<void*>(user_data_of(index, generation));
+}
+
+void Race::synchronous(std::uint32_t index) {
+    Slot& slot = shared_.slots[index];
+    const iocb& cb = iocbs_[index];
+    const iovec* vector = &iovecs_[std::size_t{index} * max_segments];
+    const int segments = static_cast<int>(slot.segments);
+    ssize_t got = 0;
+    {
+        const Calling calling(slot.is_read ? Call::pread : Call::pwrite);
+        got = slot.is_read ? preadv(cb.aio_fildes, vector, segments, cb.u.c.offset)
+                           : pwritev(cb.aio_fildes, vector, segments, cb.u.c.offset);
+    }
+    slot.res = got < 0 ? -errno : got;
+    slot.res2 = 0;
+    slot.destroyed = false;
+    slot.answered_healthy_ns = shared_.healthy_ns();
+    shared_.count(Counter::sync_ios);
+    settle(index);
+    slot.word.store(
+        slot_word(generation_of(slot.word.load(std::memory_order_relaxed)), SlotState::answered),
+        std::memory_order_release);
+}
+
+void Race::refuse(std::uint32_t index) {
+    Slot& slot = shared_.slots[index];
+    std::uint64_t expected = slot.word.load(std::memory_order_acquire);
+    const std::uint64_t generation = generation_of(expected);
+    if (state_of(expected) == SlotState::prepared) {
+        slot.res = INT64_MIN + 1;
+        if (!slot.is_read)
+            fill_canary(slot, index, buffer(index)); // it never reached the driver
+        if (slot.word.compare_exchange_strong(expected, slot_word(generation, SlotState::refused),
+                                              std::memory_order_acq_rel)) {
+            shared_.contexts[slot.context.load(std::memory_order_relaxed)].in_flight.fetch_sub(
+                1, std::memory_order_acq_rel);
+            shared_.count(Counter::refused);
+            return;
+        }
+    }
+    shared_.report({"contract",
+                    "an event came for an iocb that io_submit refused",
+                    "contract/refused-answered",
+                    {describe_slot(shared_, index)}});
+}
+
+std::size_t Race::submit_batch(std::vector<std::uint32_t>& slots, Random& random) {
+    iocb* pointers[128];
+    std::uint32_t context_index = random.below(geometry_.contexts);
+    // Mostly a live one: a dying context is hit too, but takes no more requests.
+    for (std::uint32_t i = random.below(8) ? geometry_.contexts : 0; i > 0; --i) {
+        if (shared_.contexts[context_index].state.load(std::memory_order_relaxed) ==
+            ContextState::live)
+            break;
+        context_index = (context_index + 1) % geometry_.contexts;
+    }
+    ContextSlot& context = shared_.contexts[context_index];
+    const Inside inside(context);
+    if (!inside)
+        return 0;
+    const std::uint32_t incarnation = context.incarnation.load(std::memory_order_relaxed);
+    SubmitterState& submitter = *submitters_[slots[0] / geometry_.depth];
+    const std::uint64_t now = coarse_ns();
+    const std::uint64_t healthy_ns = shared_.healthy_ns();
+    long count = 0;
+    for (const std::uint32_t index : slots) {
+        Slot& slot = shared_.slots[index];
+        const std::uint64_t generation = generation_of(slot.word.load(std::memory_order_relaxed));
+        slot.context.store(context_index, std::memory_order_relaxed);
+        slot.incarnation.store(incarnation, std::memory_order_relaxed);
+        slot.submitted_ns.store(now, std::memory_order_relaxed);
+        slot.submitted_healthy_ns = healthy_ns;
+        // release: a reaper that counts this generation's first event sees the slot whole.
+        slot.events.store(generation << 8, std::memory_order_release);
+        slot.word.store(slot_word(generation, SlotState::prepared), std::memory_order_seq_cst);
+        pointers[count++] = &iocbs_[index];
+        const std::uint32_t head = submitter.head.load(std::memory_order_relaxed);
+        submitter.recent[head % recent_kept].store(index, std::memory_order_relaxed);
+        submitter.head.store(head + 1, std::memory_order_release);
+    }
+    context.in_flight.fetch_add(static_cast<std::int32_t>(count), std::memory_order_acq_rel);
+    // Cancellers wake before the call, to meet requests that are being submitted, or after it.
+    const bool early = random.below(2);
+    auto announce = [&] {
+        submissions_.fetch_add(1, std::memory_order_release);
+        if (submission_waiters_.load(std::memory_order_relaxed))
+            wake(submissions_, 1);
+    };
+    if (early)
+        announce();
+    int answer = 0;
+    {
+        const Calling calling(Call::io_submit);
+        answer = io_submit(inside.id(), count, pointers);
+    }
+    shared_.count(Counter::submit_calls);
+    const long accepted = std::max(answer, 0);
+    for (long i = 0; i < count; ++i) {
+        Slot& slot = shared_.slots[slots[static_cast<std::size_t>(i)]];
+        if (i >= accepted) {
+            refuse(slots[static_cast<std::size_t>(i)]);
+            continue;
+        }
+        std::uint64_t expected = slot.word.load(std::memory_order_acquire);
+        // Fails when the event was faster; then the slot is the reaper's, and Answered.
+        if (state_of(expected) == SlotState::prepared)
+            slot.word.compare_exchange_strong(expected,
+                                              slot_word(generation_of(expected), SlotState::flying),
+                                              std::memory_order_acq_rel);
+        shared_.count(slot.is_read ? Counter::reads : Counter::writes);
+    }
+    if (accepted) {
+        shared_.count(Counter::submitted, static_cast<std::uint64_t>(accepted));
+        std::uint64_t never = 0;
+        if (!shared_.first_iocb_ns.load(std::memory_order_relaxed))
+            shared_.first_iocb_ns.compare_exchange_strong(never, monotonic_ns(),
+                                                          std::memory_order_relaxed);
+    }
+    if (!early)
+        announce();
+    const bool live = context.state.load(std::memory_order_seq_cst) == ContextState::live;
+    if (answer < 0 && answer != -EAGAIN && !(answer == -EINVAL && !live))
+        shared_.report({"contract",
+                        "io_submit answered " + errno_name(-answer),
+                        "contract/submit-" + errno_name(-answer),
+                        {}});
+    return static_cast<std::size_t>(accepted);
+}
+
+void Race::submit_loop(std::uint32_t index, Random random) {
+    SubmitterState& submitter = *submitters_[index];
+    const auto max_batch = static_cast<std::uint32_t>(knobs_.integer("batch"));
+    std::vector<std::uint32_t> batch;
+    batch.reserve(max_batch);
+    std::uint32_t cursor = 0;
+    while (!stopped()) {
+        const std::uint32_t seen = submitter.answered.load(std::memory_order_acquire);
+        const std::uint32_t wanted = random.logarithmic(1, std::min(max_batch, geometry_.depth));
+        batch.clear();
+        for (std::uint32_t i = 0; i < geometry_.depth && batch.size() < wanted; ++i) {
+            const std::uint32_t slot = index * geometry_.depth + cursor;
+            cursor = (cursor + 1) % geometry_.depth;
+            if (!recycle(slot, random))
+                continue;
+            Slot& s = shared_.slots[slot];
+            if (submitter.dwell_until[slot % geometry_.depth] > coarse_ns())
+                continue;
+            if (submitter.dwell_until[slot % geometry_.depth]) {
+                submitter.dwell_until[slot % geometry_.depth] = 0;
+                shared_.count(Counter::watched_again);
+                if (auto finding = judge_quiet(s, slot, buffer(slot), "its request ended")) {
+                    finding->evidence.push_back(describe_slot(shared_, slot));
+                    shared_.count(Counter::late_writes);
+                    shared_.report(*finding);
+                    fill_canary(s, slot, buffer(slot));
+                }
+            }
+            const std::uint64_t generation =
+                generation_of(s.word.load(std::memory_order_relaxed)) + 1;
+            draw_request(slot, random);
+            for (auto* count : {&s.einprogress, &s.ealready, &s.einval, &s.lost_cancels})
+                count->store(0, std::memory_order_relaxed);
+            prepare_iocb(slot, generation);
+            s.word.store(slot_word(generation, s.is_sync ? SlotState::sync : SlotState::idle),
+                         std::memory_order_release);
+            if (s.is_sync) {
+                s.submitted_ns.store(coarse_ns(), std::memory_order_relaxed);
+                s.submitted_healthy_ns = shared_.healthy_ns();
+                synchronous(slot);
+            } else {
+                batch.push_back(slot);
+            }
+        }
+        if (batch.empty()) {
+            submitter.waiting.store(1, std::memory_order_relaxed);
+            wait_for_change(submitter.answered, seen, ms);
+            submitter.waiting.store(0, std::memory_order_relaxed);
+            continue;
+        }
+        while (!stopped() && !batch.empty()) {
+            if (submit_batch(batch, random) == 0 &&
+                shared_.slots[batch[0]].word.load(std::memory_order_relaxed) % 256 ==
+                    static_cast<std::uint8_t>(SlotState::idle)) {
+                sched_yield(); // that context is gone; another
+                continue;
+            }
+            batch.clear();
+        }
+        // Drawn but not submitted: the payload of a write goes back to the canary.
+        for (const std::uint32_t slot : batch)
+            fill_canary(shared_.slots[slot], slot, buffer(slot));
+    }
+}
+
+} // namespace at
