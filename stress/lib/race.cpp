@@ -7,16 +7,12 @@
 #include <cstring>
 
 #include <fcntl.h>
-#include <sys/mman.h>
 
 #include "lib/futex.h"
 #include "lib/pattern.h"
 #include "lib/race_parts.h"
 
 namespace at {
-
-thread_local ThreadBoard* Race::Calling::board_;
-thread_local std::uint64_t Race::Calling::word_;
 
 Geometry geometry_of(const KnobValues& knobs) {
     auto get = [&](const char* name) { return static_cast<std::uint32_t>(knobs.integer(name)); };
@@ -139,23 +135,11 @@ bool Race::run() {
             return false;
         }
     }
-    // Addresses for rings, out of a stretch that was free and below which the kernel's search
-    // from the top does not come: see make_context().
-    void* arena = MAP_FAILED;
-    std::size_t arena_bytes = std::size_t{1} << 40;
-    // Sanitizers leave less of the address space.
-    while ((arena = mmap(nullptr, arena_bytes, PROT_NONE,
-                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)) == MAP_FAILED &&
-           arena_bytes > std::size_t{1} << 30)
-        arena_bytes /= 2;
-    if (arena == MAP_FAILED) {
-        harness_error(std::string("mmap of the ring arena: ") + std::strerror(errno));
+    std::string why;
+    if (!rings_.reserve(why)) {
+        harness_error(why);
         return false;
     }
-    munmap(arena, arena_bytes);
-    ring_arena_.store(reinterpret_cast<std::uintptr_t>(arena), std::memory_order_relaxed);
-    // The upper half stays the kernel's, which fills it from the top.
-    ring_arena_end_ = reinterpret_cast<std::uintptr_t>(arena) + arena_bytes / 2;
     for (std::uint32_t slot = 0; slot < geometry_.slots; ++slot)
         pattern_fill(canary_of(slot), 0, buffer(slot), geometry_.buffer_stride);
     for (std::uint32_t i = 0; i < geometry_.contexts; ++i)

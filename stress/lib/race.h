@@ -27,20 +27,15 @@
 #include "lib/oracles/contract.h"
 #include "lib/oracles/residue.h"
 #include "lib/random.h"
+#include "lib/ring_arena.h"
 #include "lib/scenario.h"
+#include "lib/stressor.h"
 #include "lib/system.h"
 
 namespace at {
 
 // The knobs every scenario has, with the defaults that one wants otherwise.
 std::vector<Knob> common_knobs(const std::map<std::string_view, const char*>& defaults);
-
-struct RaceSetup {
-    Plan plan;
-    Bound bound;
-    std::string device;           // of slot 0's submitter; others follow by number
-    bool cookie_in_offset = true; // false for targets that are ordinary files (unit tests)
-};
 
 // Sizes that follow from the knobs; throws PlanError when they do not fit together.
 struct Geometry {
@@ -74,8 +69,6 @@ public:
 
 private:
     struct SubmitterState;
-    class Calling; // marks the thread's board for the length of a call
-    class Inside;  // inside a context: its id stays what it is
 
     void harness_error(const std::string& text);
     bool stopped() const { return shared_.stop.load(std::memory_order_relaxed) != 0; }
@@ -129,8 +122,7 @@ private:
     std::atomic<std::uint32_t> quiet_{0};       // reapers may end: all was answered
     std::atomic<std::uint32_t> submissions_{0}; // bumped by each io_submit; futex
     std::atomic<std::uint32_t> submission_waiters_{0};
-    std::atomic<std::uintptr_t> ring_arena_{0};
-    std::uintptr_t ring_arena_end_ = 0;
+    RingArena rings_;
     std::atomic<std::uint32_t> nodev_seen_{0};
 };
 

@@ -1,37 +1,13 @@
 #include "lib/race_parts.h"
 
 #include <cerrno>
-#include <cstring>
 
 #include <sched.h>
-#include <sys/mman.h>
 
 #include "lib/futex.h"
 
 namespace at {
 
-namespace {
-
-// struct aio_ring of fs/aio.c: user space has it mapped, its layout is the same since 2.6.
-struct AioRing {
-    std::uint32_t id;
-    std::uint32_t nr;
-    std::uint32_t head;
-    std::uint32_t tail;
-    std::uint32_t magic;
-    std::uint32_t compat_features;
-    std::uint32_t incompat_features;
-    std::uint32_t header_length;
-};
-constexpr std::uint32_t aio_ring_magic = 0xa10a10a1;
-
-} // namespace
-
-// A context's id is the address of its ring (fs/aio.c, ioctx_alloc(): ctx->user_id), and mmap()
-// gives an address that io_destroy() has just freed to the next io_setup().  A racer that still
-// uses the old id would then hit a context that it does not mean, and no ledger could be exact.
-// So the ring is moved at once, which aio supports (aio_ring_mremap()), to an address that no
-// context of this run had before.
 bool Race::make_context(std::uint32_t index) {
     ContextSlot& context = shared_.contexts[index];
     io_context_t id = nullptr;
@@ -44,23 +20,10 @@ bool Race::make_context(std::uint32_t index) {
         harness_error("io_setup: " + errno_name(-answer));
         return false;
     }
-    const auto* ring = reinterpret_cast<const AioRing*>(id);
-    if (ring->magic == aio_ring_magic) {
-        const std::size_t bytes = rounded(
-            static_cast<std::uint32_t>(sizeof(AioRing) + ring->nr * sizeof(io_event)), page_bytes);
-        const std::uintptr_t to =
-            ring_arena_.fetch_add(bytes + page_bytes, std::memory_order_relaxed);
-        if (to + bytes > ring_arena_end_) {
-            harness_error("no address is left that no ring had before");
-            return false;
-        }
-        void* moved =
-            mremap(id, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED, reinterpret_cast<void*>(to));
-        if (moved == MAP_FAILED) {
-            harness_error(std::string("mremap of an aio ring: ") + std::strerror(errno));
-            return false;
-        }
-        id = static_cast<io_context_t>(moved);
+    std::string why;
+    if (!rings_.place(id, why)) {
+        harness_error(why);
+        return false;
     }
     context.id.store(reinterpret_cast<std::uint64_t>(id), std::memory_order_relaxed);
     context.in_flight.store(0, std::memory_order_relaxed);

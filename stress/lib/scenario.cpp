@@ -48,6 +48,7 @@ nlohmann::json describe_all() {
             knobs.push_back(describe(knob));
         scenarios.push_back({{"name", scenario->name},
                              {"invariant", scenario->invariant},
+                             {"targets", scenario->targets},
                              {"knobs", knobs},
                              {"contention", scenario->contention}});
     }

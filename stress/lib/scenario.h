@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,6 +16,8 @@
 namespace at {
 
 class Race;
+class Stressor;
+struct RaceSetup;
 
 struct Scenario {
     const char* name;
@@ -22,7 +25,12 @@ struct Scenario {
     std::vector<Knob> knobs;
     // A full cell below one of these has proved nothing (docs/interfaces.md section 4).
     std::map<std::string, std::uint64_t> contention;
-    void (*race)(Race& race);
+    // Requests that move bytes: which roles start, and when it is over.
+    void (*race)(Race& race) = nullptr;
+    // What it can be run against, as the host names targets.
+    std::vector<std::string> targets = {"zcdma"};
+    // A scenario of another shape makes its own stressor (lib/stressor.h); `race` is not used then.
+    std::unique_ptr<Stressor> (*make)(const RaceSetup& setup) = nullptr;
 };
 
 struct Registration {

@@ -17,12 +17,11 @@
 #include "lib/heartbeat.h"
 #include "lib/modules.h"
 #include "lib/oracles/hang.h"
-#include "lib/oracles/late_watch.h"
 #include "lib/oracles/leak.h"
 #include "lib/oracles/lost.h"
-#include "lib/race.h"
 #include "lib/random.h"
 #include "lib/scenario.h"
+#include "lib/stressor.h"
 #include "lib/system.h"
 
 namespace at {
@@ -49,19 +48,11 @@ public:
     Supervision(const RunRequest& request, const RunHooks& hooks)
         : request_(request), hooks_(hooks),
           began_ns_(monotonic_ns()), setup_{request.plan, bind(request.plan), request.device},
-          geometry_(geometry_of(setup_.bound.knobs)),
-          shared_memory_("aiotorture-ledger", sizeof(SharedRun)),
-          buffers_("aiotorture-buffers", geometry_.buffers_bytes()),
+          stressor_(make_stressor(setup_)), shared_memory_("aiotorture-ledger", sizeof(SharedRun)),
+          buffers_("aiotorture-buffers", stressor_->buffers_bytes()),
           run_(*new (shared_memory_.start()) SharedRun) {
-        const KnobValues& knobs = setup_.bound.knobs;
         run_.cpus = std::min<std::uint32_t>(static_cast<std::uint32_t>(online_cpus()), max_cpus);
-        run_.slots_used = geometry_.slots;
-        run_.buffer_stride = geometry_.buffer_stride;
-        run_.timeout_ns = static_cast<std::uint64_t>(knobs.integer("timeout_ms")) * ms;
-        // A request may wait its time-out, the stop and the reset, and once more for each of the
-        // two attempts a driver may make; then the event is overdue.
-        overdue_ns_ = 3 * run_.timeout_ns +
-                      static_cast<std::uint64_t>(knobs.integer("stop_ms")) * ms + 500 * ms;
+        stressor_->prepare(run_);
     }
 
     ~Supervision() {
@@ -77,7 +68,7 @@ public:
         for (const ModuleFile& module : request_.modules)
             load_module(module.name, module.path,
                         module.name == "zcdma" ? setup_.bound.knobs.module_parameters() : "");
-        if (!wait_for_node(request_.device))
+        if (stressor_->uses_device() && !wait_for_node(request_.device))
             throw std::runtime_error(request_.device + " does not exist");
         if (!request_.plan.faults.empty())
             arm_faults(request_.plan);
@@ -151,8 +142,7 @@ private:
             std::signal(SIGTERM, SIG_DFL);
             int status = 1;
             try {
-                Race race(setup_, run_, buffers_.start());
-                status = race.run() ? 0 : 1;
+                status = stressor_->run(run_, buffers_.start()) ? 0 : 1;
             } catch (const std::exception& error) {
                 std::snprintf(run_.harness_error, sizeof run_.harness_error, "%s", error.what());
                 run_.harness_errors.store(1, std::memory_order_release);
@@ -200,8 +190,7 @@ private:
     }
 
     void watch() {
-        LostEvents lost(run_, overdue_ns_);
-        StuckCalls stuck(run_, std::max<std::uint64_t>(overdue_ns_, 2000 * ms));
+        StuckCalls stuck(run_, std::max<std::uint64_t>(stressor_->overdue_ns(), 2000 * ms));
         Random random(request_.plan.seed, 99, 0);
         const std::uint64_t deadline_ns =
             began_ns_ + static_cast<std::uint64_t>(request_.deadline.count()) * ms;
@@ -231,7 +220,7 @@ private:
             next_scan_ns = now + scan_ns;
             const std::uint64_t healthy = heartbeats_->healthy_ns();
             bool over = false;
-            for (const Finding& finding : lost.scan(healthy)) {
+            for (const Finding& finding : stressor_->overdue(run_, buffers_.start(), healthy)) {
                 run_.report(finding);
                 over = true;
             }
@@ -258,7 +247,7 @@ private:
         ::kill(child_, SIGKILL);
         const std::uint64_t from = heartbeats_->healthy_ns();
         const std::uint64_t from_wall = monotonic_ns();
-        const std::uint64_t bound = std::max(kill_healthy_ns, overdue_ns_);
+        const std::uint64_t bound = std::max(kill_healthy_ns, stressor_->overdue_ns());
         while (!reaped() && heartbeats_->healthy_ns() - from < bound &&
                monotonic_ns() - from_wall < lockup_ns) {
             hooks_.attend(tick);
@@ -307,7 +296,7 @@ private:
                 }
             }
         for (const Finding& finding :
-             watch_after_death(run_, buffers_.start(), milliseconds(killed_by_plan_ ? 100 : 20)))
+             stressor_->after_death(run_, buffers_.start(), killed_by_plan_))
             run_.report(finding);
         collect();
         const bool driver = std::any_of(request_.modules.begin(), request_.modules.end(),
@@ -391,11 +380,10 @@ private:
     const RunHooks& hooks_;
     const std::uint64_t began_ns_;
     RaceSetup setup_;
-    const Geometry geometry_;
+    const std::unique_ptr<Stressor> stressor_;
     SharedMemory shared_memory_;
     SharedMemory buffers_;
     SharedRun& run_;
-    std::uint64_t overdue_ns_ = 0;
     Heartbeats* heartbeats_ = nullptr;
     SystemBooks system_before_;
     Books books_;

@@ -1,0 +1,67 @@
+#include "lib/stressor.h"
+
+#include "lib/oracles/late_watch.h"
+#include "lib/oracles/lost.h"
+#include "lib/race.h"
+
+namespace at {
+
+namespace {
+
+constexpr std::uint64_t ms = 1000000;
+
+// Requests that move bytes, against a driver or a file.
+class RaceStressor : public Stressor {
+public:
+    explicit RaceStressor(const RaceSetup& setup)
+        : setup_(setup), geometry_(geometry_of(setup.bound.knobs)) {
+        const KnobValues& knobs = setup_.bound.knobs;
+        timeout_ns_ = static_cast<std::uint64_t>(knobs.integer("timeout_ms")) * ms;
+        // A request may wait its time-out, the stop and the reset, and once more for each of the
+        // two attempts a driver may make; then the event is overdue.
+        overdue_ns_ =
+            3 * timeout_ns_ + static_cast<std::uint64_t>(knobs.integer("stop_ms")) * ms + 500 * ms;
+    }
+
+    std::size_t buffers_bytes() const override { return geometry_.buffers_bytes(); }
+    std::uint64_t overdue_ns() const override { return overdue_ns_; }
+
+    void prepare(SharedRun& shared) override {
+        shared.slots_used = geometry_.slots;
+        shared.buffer_stride = geometry_.buffer_stride;
+        shared.timeout_ns = timeout_ns_;
+    }
+
+    bool run(SharedRun& shared, std::byte* buffers) override {
+        return Race(setup_, shared, buffers).run();
+    }
+
+    std::vector<Finding> overdue(SharedRun& shared, std::byte*, std::uint64_t healthy_ns) override {
+        if (!lost_)
+            lost_ = std::make_unique<LostEvents>(shared, overdue_ns_);
+        return lost_->scan(healthy_ns);
+    }
+
+    std::vector<Finding> after_death(SharedRun& shared, std::byte* buffers,
+                                     bool killed_by_plan) override {
+        return watch_after_death(shared, buffers,
+                                 std::chrono::milliseconds(killed_by_plan ? 100 : 20));
+    }
+
+private:
+    const RaceSetup& setup_;
+    const Geometry geometry_;
+    std::uint64_t timeout_ns_ = 0;
+    std::uint64_t overdue_ns_ = 0;
+    std::unique_ptr<LostEvents> lost_;
+};
+
+} // namespace
+
+std::unique_ptr<Stressor> make_stressor(const RaceSetup& setup) {
+    if (setup.bound.scenario->make)
+        return setup.bound.scenario->make(setup);
+    return std::make_unique<RaceStressor>(setup);
+}
+
+} // namespace at

@@ -1,0 +1,52 @@
+// What the supervisor runs and watches, whatever the target is.
+//
+// A stressor lives twice.  In the supervisor it sizes the shared memory before the fork, and then
+// reads the ledger from outside: what is overdue while the race runs, what is wrong after its end.
+// In the child it races.  Only what lies in SharedRun and in `buffers` is common to both.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <vector>
+
+#include "lib/findings.h"
+#include "lib/ledger.h"
+#include "lib/scenario.h"
+
+namespace at {
+
+struct RaceSetup {
+    Plan plan;
+    Bound bound;
+    std::string device;           // of slot 0's submitter; others follow by number
+    bool cookie_in_offset = true; // false for targets that are ordinary files (unit tests)
+};
+
+class Stressor {
+public:
+    virtual ~Stressor() = default;
+
+    // False: the scenario opens its own files and needs no device node.
+    virtual bool uses_device() const { return true; }
+    // Bytes of memory that the supervisor holds for the child, beside the ledger.
+    virtual std::size_t buffers_bytes() const = 0;
+    // The longest that a request may go unanswered for a reason that is nobody's fault.
+    virtual std::uint64_t overdue_ns() const = 0;
+    // Before the fork: what `shared` must say before anybody reads it.
+    virtual void prepare(SharedRun& shared) = 0;
+    // In the child: the race from begin to end.  False: it could not be run.
+    virtual bool run(SharedRun& shared, std::byte* buffers) = 0;
+    // In the supervisor, every 50 ms.  A finding here ends the run.
+    virtual std::vector<Finding> overdue(SharedRun& shared, std::byte* buffers,
+                                         std::uint64_t healthy_ns) = 0;
+    // In the supervisor, when the child and its mm are gone.
+    virtual std::vector<Finding> after_death(SharedRun&, std::byte*, bool /*killed_by_plan*/) {
+        return {};
+    }
+};
+
+// The stressor of the setup's scenario; throws PlanError when the knobs do not fit together.
+std::unique_ptr<Stressor> make_stressor(const RaceSetup& setup);
+
+} // namespace at
