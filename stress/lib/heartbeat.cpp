@@ -12,8 +12,8 @@ namespace at {
 
 namespace {
 
-constexpr std::uint64_t period_ns = 10000000;
-constexpr std::uint64_t credit_ns = 20000000;
+constexpr std::uint64_t period_ns = 2000000;
+constexpr std::uint64_t credit_ns = 4000000;
 constexpr std::uint64_t stall_ns = 25000000;
 
 } // namespace

@@ -2,7 +2,8 @@
 //
 // A host that is overloaded, or that pauses a guest, makes everything in the guest late: bounds
 // that must not be broken by that are measured in healthy time, which passes only while every CPU
-// is seen to schedule (at most 20 ms are credited for a beat of 10 ms, however late it comes).
+// is seen to schedule.  At most 4 ms are credited for a beat of 2 ms, however late it comes: a host
+// with several threads for each CPU gives a vCPU some milliseconds at a time and takes away more.
 #pragma once
 
 #include <atomic>

@@ -41,8 +41,9 @@ Geometry geometry_of(const KnobValues& knobs) {
 
 Race::Race(const RaceSetup& setup, SharedRun& shared, std::byte* buffers)
     : setup_(setup), knobs_(setup.bound.knobs), geometry_(geometry_of(knobs_)),
-      permitted_(permitted_by(setup.plan, knobs_)), shared_(shared), buffers_(buffers),
-      iocbs_(geometry_.slots), iovecs_(std::size_t{geometry_.slots} * max_segments) {
+      permitted_(permitted_by(setup.plan, knobs_)), cancellers_(knobs_.integer("cancellers") > 0),
+      shared_(shared), buffers_(buffers), iocbs_(geometry_.slots),
+      iovecs_(std::size_t{geometry_.slots} * max_segments) {
     regions_.reserve(geometry_.slots);
     for (std::uint32_t i = 0; i < geometry_.slots; ++i)
         regions_.emplace_back(geometry_.region_bytes);

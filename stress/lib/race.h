@@ -89,6 +89,9 @@ private:
     std::size_t submit_batch(std::vector<std::uint32_t>& slots, Random& random);
     void refuse(std::uint32_t slot);
 
+    // Which outcome of a race between cancel and completion has come more seldom so far.
+    enum class Sought { either, win, loss };
+    Sought scarce_outcome() const;
     void cancel_one(std::uint32_t slot, Random& random);
     std::uint32_t choose_target(Random& random);
 
@@ -109,6 +112,7 @@ private:
     const KnobValues& knobs_;
     const Geometry geometry_;
     const Permitted permitted_;
+    const bool cancellers_; // the scenario has some
     SharedRun& shared_;
     std::byte* const buffers_;
     std::vector<Fd> devices_;

@@ -8,6 +8,14 @@
 
 namespace at {
 
+Race::Sought Race::scarce_outcome() const {
+    const std::uint64_t won = shared_.value(Counter::cancel_won);
+    const std::uint64_t lost = shared_.value(Counter::cancel_lost);
+    if (permitted_.cancels && won < lost)
+        return Sought::win;
+    return lost < won ? Sought::loss : Sought::either;
+}
+
 std::uint32_t Race::choose_target(Random& random) {
     const SubmitterState& submitter = *submitters_[random.below(geometry_.submitters)];
     const std::uint32_t head = submitter.head.load(std::memory_order_acquire);
@@ -32,11 +40,14 @@ std::uint32_t Race::choose_target(Random& random) {
     };
     const double how = static_cast<double>(random.below(1U << 16)) / (1U << 16);
     const double newest = knobs_.real("cancel_newest");
-    if (how < newest) {
+    // What there are too few of is sought in three draws of four; where a machine's speed puts
+    // the balance cannot be known before.
+    const Sought sought = random.below(4) ? scarce_outcome() : Sought::either;
+    if (sought == Sought::win || (sought == Sought::either && how < newest)) {
         for (std::uint32_t age = random.below(4); age < span && age < 12; ++age)
             if (flies(candidate(age)))
                 return candidate(age);
-    } else if (how < newest + knobs_.real("cancel_oldest")) {
+    } else if (sought == Sought::loss || how < newest + knobs_.real("cancel_oldest")) {
         for (std::uint32_t age = span; age-- > 0;)
             if (flies(candidate(age)))
                 return candidate(age);

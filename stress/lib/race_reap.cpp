@@ -174,6 +174,9 @@ void Race::reap_loop(std::uint32_t index, Random random) {
         }
         // Wait for a few at once, but not for long: batches save system calls, and a reaper that
         // comes late lets completions pile up for the destroyer.
+        // A canceller can only lose to a completion whose event was not reaped yet.
+        if (cancellers_ && random.below(2) && scarce_outcome() == Sought::loss)
+            wait_for_change(submissions_, submissions_.load(std::memory_order_relaxed), ms / 10);
         const bool wait = contexts == 1 || fruitless++ >= contexts;
         const long min_nr =
             wait ? 1 + random.below(static_cast<std::uint32_t>(std::min(in_flight, 8))) : 0;

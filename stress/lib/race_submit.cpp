@@ -320,6 +320,10 @@ std::size_t Race::submit_batch(std::vector<std::uint32_t>& slots, Random& random
     }
     if (!early)
         announce();
+    // On one CPU, or a slow host, no other thread gets to run before the device is done: the
+    // submitter itself is the canceller that comes soonest.
+    if (accepted && cancellers_ && scarce_outcome() == Sought::win && random.below(2))
+        cancel_one(slots[static_cast<std::size_t>(accepted - 1)], random);
     const bool live = context.state.load(std::memory_order_seq_cst) == ContextState::live;
     if (answer < 0 && answer != -EAGAIN && !(answer == -EINVAL && !live))
         shared_.report({"contract",
