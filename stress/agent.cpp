@@ -19,6 +19,8 @@
 #include <elf.h>
 #include <link.h>
 
+#include <nlohmann/json.hpp>
+
 #include "lib/bounded.h"
 #include "lib/plan.h"
 #include "lib/port.h"

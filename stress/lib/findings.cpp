@@ -5,6 +5,8 @@
 #include <cstring>
 #include <sstream>
 
+#include <nlohmann/json.hpp>
+
 namespace at {
 
 namespace {

@@ -6,6 +6,8 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <nlohmann/json.hpp>
+
 namespace at {
 
 namespace {

@@ -13,6 +13,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <nlohmann/json.hpp>
+
 #include "lib/driver_state.h"
 #include "lib/heartbeat.h"
 #include "lib/modules.h"

@@ -5,6 +5,8 @@
 #include <cstdlib>
 #include <unistd.h>
 
+#include <nlohmann/json.hpp>
+
 #include "lib/supervisor.h"
 #include "lib/system.h"
 
