@@ -211,6 +211,8 @@ void build(Setup& setup) {
         w->named[r] = w->ledger->submitted(request_name[r]);
 
     c::timers_fire = w->scene >= Scene::timeout;
+    // Each round of zc_halt_engine()'s poll that may end by its bound multiplies what meets it.
+    c::waits_that_end = w->mode == Mode::flush && w->scene == Scene::destroy ? 1 : ~0u;
     c::set_parameter("cancel", mode_name[static_cast<unsigned>(w->mode)]);
     c::set_parameter("ring", static_cast<long>(ring_size));
     c::set_parameter("mem_mb", 1L);

@@ -110,9 +110,9 @@ public:
     void end(End end) override {
         if (!dpor_ || end == End::diverged)
             return;
-        // A finding cuts the schedule: what the others would have done after it, and raced with
-        // before it, is not seen. Nothing is reduced on the way there.
-        if (end == End::finding)
+        // A finding cuts the schedule, and so does the step bound: what the others would have done
+        // after it, and raced with before it, is not seen. Nothing is reduced on the way there.
+        if (end == End::finding || end == End::step_bound)
             for (Node& node : path_)
                 if (!node.values)
                     node.backtrack |= node.enabled;

@@ -40,6 +40,9 @@ void reset_memory(); // for a new schedule
 
 // Whether timer_list timers fire at all; a core sets it for each schedule.
 extern bool timers_fire;
+// How many bounded waits of one fiber may end by their bound; the later ones end only by what they
+// wait for, and one that nothing ends is a deadlock.
+extern unsigned waits_that_end;
 
 // The kernel's own books of what C code took and must give back.
 long pinned();

@@ -14,14 +14,15 @@ inline Exec& runner() {
     return one;
 }
 
-inline SearchReport explore(void (*build)(Setup&), SearchOptions options = {}) {
+inline SearchReport explore(void (*build)(Setup&), SearchOptions options = {},
+                            const Limits& limits = {}) {
     options.keep_outcomes = true;
     const Core core{.name = "test",
                     .about = "",
                     .cites = "",
                     .variants = {{"only", "", {}}},
                     .build = build,
-                    .bounds = {}};
+                    .bounds = {.limits = limits}};
     return search(runner(), core, 0, options);
 }
 

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <span>
 
 using namespace at::model;
 
@@ -192,20 +193,36 @@ std::string printed(const Text& program) {
     return all;
 }
 
-bool differs(const Text& program, unsigned bound) {
+struct Pair {
+    SearchReport all;
+    SearchReport some;
+    bool compared;
+};
+
+// Without reduction, and with it when the first ended in time.
+Pair both(const Text& program, unsigned bound, const Limits& limits) {
     text = program;
     SearchOptions options;
     options.preemptions = bound;
     options.reduction = Reduction::none;
     options.schedules = 20'000;
-    const auto all = explore(generated, options);
-    options.reduction = Reduction::dpor;
+    Pair pair{explore(generated, options, limits), {}, false};
+    if (!pair.all.counts.complete)
+        return pair;
     options.schedules.reset();
-    return all.counts.complete && explore(generated, options).outcomes != all.outcomes;
+    options.reduction = Reduction::dpor;
+    pair.some = explore(generated, options, limits);
+    pair.compared = true;
+    return pair;
+}
+
+bool differs(const Text& program, unsigned bound, const Limits& limits) {
+    const Pair pair = both(program, bound, limits);
+    return pair.compared && pair.some.outcomes != pair.all.outcomes;
 }
 
 // The program with every instruction left out that the difference does not need.
-Text smallest(Text program, unsigned bound) {
+Text smallest(Text program, unsigned bound, const Limits& limits) {
     for (bool smaller = true; smaller;) {
         smaller = false;
         for (unsigned t = 0; t < program.threads && !smaller; ++t)
@@ -214,13 +231,51 @@ Text smallest(Text program, unsigned bound) {
                 for (unsigned k = i + 1; k < less.length[t]; ++k)
                     less.code[t][k - 1] = less.code[t][k];
                 --less.length[t];
-                if (differs(less, bound)) {
+                if (differs(less, bound, limits)) {
                     program = less;
                     smaller = true;
                 }
             }
     }
     return program;
+}
+
+struct Tally {
+    std::uint64_t full = 0, reduced = 0; // schedules
+    unsigned compared = 0;
+    unsigned cut = 0; // comparisons in which the step bound ended a schedule
+};
+
+Tally compare_generated(std::uint64_t seed, unsigned programs, std::span<const Limits> each) {
+    Random random(seed);
+    Tally tally;
+    for (unsigned program = 0; program < programs; ++program) {
+        const Text made = generate(random);
+        for (const Limits& limits : each)
+            for (const unsigned bound : {0u, 1u, 2u, 3u, unbounded}) {
+                const Pair pair = both(made, bound, limits);
+                if (!pair.compared)
+                    continue;
+                tally.full += pair.all.counts.schedules;
+                tally.reduced += pair.some.counts.schedules;
+                ++tally.compared;
+                tally.cut += pair.all.counts.depth_max == limits.steps;
+                INFO("program " << program << " bound " << bound << " step bound " << limits.steps
+                                << " schedules " << pair.all.counts.schedules << " and "
+                                << pair.some.counts.schedules);
+                REQUIRE(pair.some.counts.complete);
+                if (pair.some.outcomes == pair.all.outcomes)
+                    continue;
+                std::vector<std::string> lost;
+                std::set_difference(pair.all.outcomes.begin(), pair.all.outcomes.end(),
+                                    pair.some.outcomes.begin(), pair.some.outcomes.end(),
+                                    std::back_inserter(lost));
+                INFO("lost " << lost.size() << ", first "
+                             << (lost.empty() ? "none" : lost.front()));
+                FAIL("smallest: " << printed(smallest(made, bound, limits)));
+            }
+    }
+    return tally;
 }
 
 } // namespace
@@ -266,37 +321,17 @@ TEST_CASE("a search that is cut short does not call itself complete") {
 }
 
 TEST_CASE("reduction keeps every outcome of generated programs, at every bound") {
-    Random random(20131026);
-    std::uint64_t full = 0, reduced = 0;
-    unsigned compared = 0;
-    for (unsigned program = 0; program < 1500; ++program) {
-        text = generate(random);
-        for (const unsigned bound : {0u, 1u, 2u, 3u, unbounded}) {
-            SearchOptions options;
-            options.preemptions = bound;
-            options.reduction = Reduction::none;
-            options.schedules = 20'000;
-            const auto all = explore(generated, options);
-            if (!all.counts.complete)
-                continue;
-            options.schedules.reset();
-            options.reduction = Reduction::dpor;
-            const auto some = explore(generated, options);
-            full += all.counts.schedules;
-            reduced += some.counts.schedules;
-            ++compared;
-            INFO("program " << program << " bound " << bound << " schedules "
-                            << all.counts.schedules << " and " << some.counts.schedules);
-            REQUIRE(some.counts.complete);
-            std::vector<std::string> lost;
-            std::set_difference(all.outcomes.begin(), all.outcomes.end(), some.outcomes.begin(),
-                                some.outcomes.end(), std::back_inserter(lost));
-            INFO("lost " << lost.size() << ", first " << (lost.empty() ? "none" : lost.front()));
-            const bool same = some.outcomes == all.outcomes;
-            if (!same)
-                FAIL("smallest: " << printed(smallest(text, bound)));
-        }
-    }
-    CHECK(compared > 4000);
-    CHECK(reduced * 2 < full);
+    const Tally tally = compare_generated(20131026, 1500, std::array{Limits{}});
+    CHECK(tally.compared > 4000);
+    CHECK(tally.reduced * 2 < tally.full);
+}
+
+TEST_CASE("reduction keeps every outcome where the step bound cuts schedules") {
+    Limits limits[3];
+    limits[0].steps = 3;
+    limits[1].steps = 5;
+    limits[2].steps = 8;
+    const Tally tally = compare_generated(20101108, 500, limits);
+    CHECK(tally.compared > 4000);
+    CHECK(tally.cut > 1000);
 }
