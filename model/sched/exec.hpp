@@ -37,7 +37,8 @@ public:
     Location() = default;
     constexpr Location(const char* file, unsigned line) : file_(file), line_(line) {}
     explicit Location(const void* pc) : line_(reinterpret_cast<std::uintptr_t>(pc)) {}
-    static consteval Location current(const char* file = __builtin_FILE(),
+    // Not consteval: gcc 12 would take the line of the declaration whose default argument this is.
+    static constexpr Location current(const char* file = __builtin_FILE(),
                                       unsigned line = __builtin_LINE()) {
         return {file, line};
     }

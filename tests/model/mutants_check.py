@@ -34,7 +34,7 @@ MUTANTS = (
 
 
 def signatures(binary: Path, mutant: str, variant: str) -> list[str]:
-    command = [binary, "zcdma", "--mutant", mutant, "--variant", variant]
+    command = [str(binary), "zcdma", "--mutant", mutant, "--variant", variant]
     command += ["--strategy", "random", "--schedules", str(SCHEDULES), "--json"]
     done = subprocess.run(
         command,
