@@ -16,7 +16,8 @@ const char* call_name(Call call) {
 
 const char* role_name(Role role) {
     static const char* const names[] = {"none",   "submitter", "canceller",
-                                        "reaper", "destroyer", "main"};
+                                        "reaper", "destroyer", "main",
+                                        "tender"};
     const auto index = static_cast<std::uint32_t>(role);
     return index < std::size(names) ? names[index] : "?";
 }
@@ -52,7 +53,11 @@ const char* counter_name(Counter counter) {
                                         "bytes_verified",
                                         "watched_again",
                                         "submit_calls",
-                                        "reap_calls"};
+                                        "reap_calls",
+                                        "wakes",
+                                        "closes",
+                                        "hangups",
+                                        "freed_queues"};
     static_assert(std::size(names) == counters_count);
     return names[static_cast<std::uint32_t>(counter)];
 }
@@ -69,6 +74,8 @@ std::uint64_t SharedRun::healthy_ns() const {
     std::uint64_t least = ~std::uint64_t{0};
     for (std::uint32_t cpu = 0; cpu < cpus; ++cpu)
         least = std::min(least, heartbeats[cpu].healthy_ns.load(std::memory_order_relaxed));
+    for (std::uint32_t cpu = 0; cpu < work_cpus; ++cpu)
+        least = std::min(least, work_beats[cpu].healthy_ns.load(std::memory_order_relaxed));
     return least;
 }
 

@@ -142,7 +142,7 @@ enum class Call : std::uint32_t {
 };
 const char* call_name(Call call);
 
-enum class Role : std::uint32_t { none, submitter, canceller, reaper, destroyer, main };
+enum class Role : std::uint32_t { none, submitter, canceller, reaper, destroyer, main, tender };
 const char* role_name(Role role);
 
 struct alignas(64) ThreadBoard {
@@ -186,6 +186,10 @@ enum class Counter : std::uint32_t {
     watched_again,
     submit_calls,
     reap_calls,
+    wakes,     // times that a polled file was made ready
+    closes,    // polled files closed with requests in flight
+    hangups,   // polled files whose other end was closed
+    freed_queues, // submits whose wait queue was freed at once
     count
 };
 const char* counter_name(Counter counter);
@@ -231,6 +235,8 @@ struct SharedRun {
     std::atomic<std::uint64_t> counters[counters_count];
     FindingsRing findings;
     Heartbeat heartbeats[max_cpus];
+    std::uint32_t work_cpus; // of work_beats; 0: requests do not end by a kworker
+    Heartbeat work_beats[max_cpus];
     ThreadBoard threads[max_threads];
     ContextSlot contexts[max_contexts];
     Slot slots[max_slots];
@@ -243,7 +249,8 @@ struct SharedRun {
         return counters[static_cast<std::uint32_t>(counter)].load(std::memory_order_relaxed);
     }
     void report(const Finding& finding);
-    // Never faster than the wall clock; stands still while a CPU does not schedule.
+    // Never faster than the wall clock; stands still while a CPU does not schedule, and, where
+    // requests need them, while its kworkers do not run.
     std::uint64_t healthy_ns() const;
 };
 

@@ -29,6 +29,8 @@ public:
 
     // False: the scenario opens its own files and needs no device node.
     virtual bool uses_device() const { return true; }
+    // True when requests end by a kworker: healthy time then counts only while those run.
+    virtual bool needs_kworkers() const { return false; }
     // Bytes of memory that the supervisor holds for the child, beside the ledger.
     virtual std::size_t buffers_bytes() const = 0;
     // The longest that a request may go unanswered for a reason that is nobody's fault.

@@ -25,6 +25,7 @@
 #include "lib/scenario.h"
 #include "lib/stressor.h"
 #include "lib/system.h"
+#include "lib/work_beats.h"
 
 namespace at {
 
@@ -43,6 +44,8 @@ constexpr std::uint64_t kill_healthy_ns = 1500 * ms;
 // A CPU that does not schedule for so long, while another does, is locked up.  Longer than any
 // pause that a loaded host was seen to make.
 constexpr std::uint64_t lockup_ns = 8000 * ms;
+// A work item that keeps the others of its CPU waiting for so long is no busy host any more.
+constexpr std::uint64_t kworkers_ns = 30000 * ms;
 constexpr milliseconds quiesce_bound{4000};
 
 class Supervision {
@@ -83,7 +86,10 @@ public:
             fork_stressor(); // before there are threads
             Heartbeats heartbeats(run_);
             heartbeats_ = &heartbeats;
+            if (stressor_->needs_kworkers())
+                work_beats_ = std::make_unique<WorkBeats>(run_);
             watch();
+            work_beats_.reset();
             heartbeats_ = nullptr;
         }
         if (!request_.plan.faults.empty())
@@ -229,6 +235,13 @@ private:
             std::uint32_t cpu = 0;
             const bool locked_up =
                 run_.cpus > 1 && heartbeats_->longest_silence_ns(cpu) > lockup_ns;
+            if (work_beats_ && work_beats_->longest_silence_ns() > kworkers_ns) {
+                run_.report({"hang",
+                             "no work item runs on a CPU any more",
+                             "hang/kworkers",
+                             {"cancelled polls of the supervisor's own do not end"}});
+                over = true;
+            }
             if (over || stuck.scan(healthy) || locked_up) {
                 stuck_call_ = stuck.name();
                 tell_progress();
@@ -387,6 +400,7 @@ private:
     SharedMemory buffers_;
     SharedRun& run_;
     Heartbeats* heartbeats_ = nullptr;
+    std::unique_ptr<WorkBeats> work_beats_;
     SystemBooks system_before_;
     Books books_;
     pid_t child_ = -1;
