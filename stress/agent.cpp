@@ -235,6 +235,7 @@ private:
             run.modules.push_back({module.at("name"), module.at("path")});
         run.deadline = milliseconds(request.value("deadline_ms", 60000));
         run.device = request.value("device", run.device);
+        run.shared = request.value("shared", false);
         const json cell = request.value("cell", json(nullptr));
         at::RunHooks hooks;
         hooks.emit = [&](const json& event) {

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aiotorture import build, bundle, guestperf, known, paths, token, verdict
+from aiotorture import build, bundle, guestperf, known, paths, targets, token, verdict
 from aiotorture.agentlink import AgentError, Json, LinkClosed, NoAnswer
 from aiotorture.bounds import upper_bound
 from aiotorture.errors import ConfigurationError, HarnessError
@@ -137,6 +137,8 @@ def _run_and_watch(subject: Subject, cell: Cell, modules: build.ModuleSet, watch
         "modules": [{"name": n, "path": f"{MODULE_FOLDER}/{n}.ko"} for n in modules.files],
         "deadline_ms": int(deadline_s * 1000),
         "cell": cell.id,
+        "device": targets.named(cell.target).node,
+        "shared": cell.lane == "local",
     }
     began = time.monotonic()
     try:
@@ -294,7 +296,7 @@ def run_cell(
     describe: Description | None = None
     console, starved = "", Starvation(0.0, ())
     try:
-        modules = build.modules(kernel, cell.mutant)
+        modules = targets.named(cell.target).modules(kernel, cell.mutant)
         replay = stored(cell, kernel, modules)
         result = dataclasses.replace(
             result, token=replay.token, module_build_id=modules.build_id
@@ -404,4 +406,4 @@ def _judge(
 
 def control_found(cell: Cell, result: CellResult) -> bool:
     """Whether one of the oracles that this control is for has spoken."""
-    return any(finding.oracle in cell.control_oracles for finding in result.findings)
+    return any(finding.oracle in cell.control_oracles for finding in result.unknown_findings)

@@ -28,7 +28,7 @@ from aiotorture.kerneltable import (
 
 __all__ = [
     "Kernel", "Kind", "Row", "build", "check_module", "default_series", "ensure", "fetch",
-    "kbuild_argv", "names", "pinned", "preempt_modes", "row_of", "rows",
+    "host", "kbuild_argv", "names", "pinned", "preempt_modes", "row_of", "rows",
 ]  # fmt: skip
 
 PREEMPT_MODES = ("none", "voluntary", "full", "lazy")
@@ -95,6 +95,8 @@ def build(name: str) -> Kernel:
 
 def ensure(name: str) -> Kernel:
     """The pinned kernel, or a newly fetched or built one."""
+    if name == Kind.HOST.value:
+        return host()
     row = row_of(name)
     if row.kind is Kind.OWN:
         return _with_preemption(ownkernel.resolve(row), name)
@@ -103,6 +105,16 @@ def ensure(name: str) -> Kernel:
         return _with_preemption(kernel, name)
     kernel_here = pinned(row.series)
     return _with_preemption(kernel_here, name) if kernel_here else fetch(name)
+
+
+def host() -> Kernel:
+    """The kernel that runs here, for cells that need nothing of it but itself."""
+    name = os.uname()
+    return Kernel(
+        series="local", abi=name.release, release=name.release, version=name.version, folder="",
+        image="", modules="", headers="", build_id=paths.content_hash([name.version.encode()]),
+        packages=(), kind=Kind.HOST.value,
+    )  # fmt: skip
 
 
 def kbuild_argv(kernel: Kernel, module_folder: Path, goals: Sequence[str]) -> list[str | Path]:

@@ -31,6 +31,7 @@ class Kind(enum.Enum):
     STOCK = "stock"
     DEBUG = "debug"
     OWN = "own"
+    HOST = "local"
 
 
 @dataclass(frozen=True)

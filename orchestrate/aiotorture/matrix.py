@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aiotorture import build, kernels, paths
+from aiotorture import build, kernels, paths, targets
 from aiotorture.errors import ConfigurationError
 from aiotorture.plan import Plan, PlanError, duration_ns, parse, parse_faults
 
-TARGETS = ("zcdma",)
-LANES = ("qemu", "lab")
+LANES = ("qemu", "lab", "local")
 NS_PER_S = 1_000_000_000
 SEED_BITS = 63
 
@@ -98,26 +98,70 @@ def _named_plans(selection: Selection, names: list[str], table: dict[str, Any]) 
     return {"custom": {"faults": text, "knobs": {}}}
 
 
-def _controls(selection: Selection, table: dict[str, Any], series: str, time: str) -> list[Cell]:
+def _wants(profile: dict[str, Any], target: str) -> dict[str, Any]:
+    """What a profile asks of a target: its own table, over what holds for zcdma."""
+    own: dict[str, Any] = profile.get("on", {}).get(target, {})
+    if not own and target != "zcdma":
+        return {"scenarios": [], "plans": [], "cpus": []}
+    return {**profile, **own}
+
+
+def _controls(
+    selection: Selection, table: dict[str, Any], series: str, chosen: Sequence[str], time: str
+) -> list[Cell]:
     cells = []
     for entry in table["control"]:
-        cell_id = f"{series}-control-{entry['mutant']}"
+        target = entry.get("target", "zcdma")
+        if target not in chosen:
+            continue
+        planted = entry.get("mutant") or f"{target}-{entry['knobs']['plant']}"
+        cell_id = f"{series}-control-{planted}"
         row = table["plan"][entry["plan"]]
         seed = cell_seed(selection.seed, cell_id)
         knobs = {"time": time, **row["knobs"], **entry.get("knobs", {})}
         cells.append(
             Cell(
                 id=cell_id,
-                target="zcdma",
+                target=target,
                 kernel=series,
                 lane=selection.lane,
-                cpus=entry["cpus"],
+                cpus=_cpus(selection, [entry["cpus"]])[0],
                 plan=_plan(entry["scenario"], knobs, row["faults"], seed),
-                mutant=build.find_mutant(entry["mutant"]),
+                mutant=build.find_mutant(entry["mutant"]) if "mutant" in entry else None,
                 control_oracles=tuple(entry["oracles"]),
             )
         )
     return cells
+
+
+def _cpus(selection: Selection, asked: Sequence[int]) -> list[int]:
+    """The local lane has the CPUs that there are."""
+    return [os.cpu_count() or 1] if selection.lane == "local" else list(asked)
+
+
+def _series(selection: Selection) -> list[str]:
+    if selection.lane != "local":
+        return kernels.names(selection.kernels) or kernels.default_series()
+    if any(word != "local" for word in selection.kernels):
+        raise ConfigurationError("--lane local runs on this machine's own kernel; leave --kernel out")
+    return ["local"]
+
+
+def _targets(selection: Selection, profile: dict[str, Any]) -> list[str]:
+    """Those asked for, or those of the profile that the lane can run."""
+    offered = targets.on_lane(selection.lane)
+    chosen = list(selection.targets)
+    for name in chosen:
+        target = targets.named(name)
+        if selection.lane not in target.lanes:
+            can = ", ".join(target.lanes)
+            raise ConfigurationError(f"target {name} does not run in lane {selection.lane}; only in: {can}")
+    return chosen or [name for name in profile["targets"] if name in offered] or list(offered)
+
+
+def _scenarios(selection: Selection, wanted: Sequence[str], every: Sequence[str]) -> list[str]:
+    """Those asked for that are of this target; `every`: all that the profile has for it."""
+    return [s for s in selection.scenarios if s in every] if selection.scenarios else list(wanted)
 
 
 def cells(selection: Selection) -> list[Cell]:
@@ -125,38 +169,41 @@ def cells(selection: Selection) -> list[Cell]:
     question is then whether this one is found."""
     table = _table()
     _check([selection.profile], list(table["profile"]), "profile")
-    profile = table["profile"][selection.profile]
-    series_list = kernels.names(selection.kernels) or kernels.default_series()
     _check([selection.lane], LANES, "lane")
-    targets = list(selection.targets) or list(TARGETS)
-    _check(targets, TARGETS, "target")
-    scenarios = list(selection.scenarios) or list(profile["scenarios"])
-    known = sorted(path.stem for path in (paths.ROOT / "stress").glob("*.cpp"))
-    _check(scenarios, [name for name in known if name != "agent"], "scenario")
+    profile = table["profile"][selection.profile]
+    series_list = _series(selection)
+    chosen_targets = _targets(selection, profile)
+    _check(selection.scenarios, _known_scenarios(), "scenario")
     time = selection.time or profile["time"]
     try:
         scale = min(1.0, duration_ns(time) / duration_ns(profile["time"]))
     except ValueError as error:
         raise ConfigurationError(f"--time: {error}") from error
     mutant = build.find_mutant(selection.mutant) if selection.mutant else None
-    own_knobs: dict[str, dict[str, str]] = profile.get("knobs", {})
+    if mutant and chosen_targets != ["zcdma"]:
+        raise ConfigurationError("--mutant: the planted bugs are zcdma's")
     chosen: list[Cell] = []
     if mutant is None:
         for series in series_list:
-            chosen += _controls(selection, table, series, profile["time"])
+            chosen += _controls(selection, table, series, chosen_targets, profile["time"])
     for repeat in range(profile["repeats"]):
         for series in series_list:
-            for target in targets:
-                for name, row in _named_plans(selection, profile["plans"], table).items():
+            for target in chosen_targets:
+                wants = _wants(profile, target)
+                scenarios = _scenarios(selection, wants["scenarios"], _scenarios_of(table, target))
+                plans = _named_plans(selection, wants["plans"], table)
+                for name, row in plans.items():
                     for scenario in scenarios:
-                        for cpus in profile["cpus"]:
-                            mode = row["knobs"].get("cancel", "callback")
-                            words = [series, target, scenario, name, mode, f"{cpus}cpu"]
+                        for cpus in _cpus(selection, wants["cpus"]):
+                            words = [series, target, scenario, name]
+                            words += [row["knobs"].get("cancel", "callback")] if target == "zcdma" else []
+                            words += [f"{cpus}cpu"]
                             words += [mutant.name] if mutant else []
                             words += [f"r{repeat + 1}"] if profile["repeats"] > 1 else []
                             cell_id = "-".join(words)
                             seed = cell_seed(selection.seed, cell_id)
-                            knobs = {"time": time, **row["knobs"], **own_knobs.get(scenario, {})}
+                            own_knobs = wants.get("knobs", {}).get(scenario, {})
+                            knobs = {"time": time, **row["knobs"], **own_knobs}
                             knobs |= {"time": selection.time} if selection.time else {}
                             chosen.append(
                                 Cell(
@@ -171,4 +218,27 @@ def cells(selection: Selection) -> list[Cell]:
                                     perf=selection.perf,
                                 )
                             )
+    if selection.scenarios and not any(not cell.control for cell in chosen):
+        asked = ", ".join(selection.scenarios)
+        raise ConfigurationError(f"no target of {', '.join(chosen_targets)} has scenario {asked}")
     return chosen
+
+
+def _known_scenarios() -> list[str]:
+    names = sorted(path.stem for path in (paths.ROOT / "stress").glob("*.cpp"))
+    return [name for name in names if name != "agent"]
+
+
+def _scenarios_of(table: dict[str, Any], target: str) -> list[str]:
+    """Every scenario that is of this target: those that other targets have to themselves are not."""
+    elsewhere = {
+        scenario
+        for profile in table["profile"].values()
+        for name, own in profile.get("on", {}).items()
+        for scenario in own["scenarios"]
+    }
+    if target == "zcdma":
+        return [name for name in _known_scenarios() if name not in elsewhere]
+    return sorted(
+        {s for p in table["profile"].values() for s in p.get("on", {}).get(target, {}).get("scenarios", [])}
+    )

@@ -41,6 +41,8 @@ TEST = RUN + (
     "dropbear-bin",
     "openssh-client",
 )
+# no guest, no module: the agent alone
+LOCAL = ("g++", "cmake", "ninja-build", "libaio-dev", "nlohmann-json3-dev", "binutils", "git") + ORCHESTRATOR
 SSH = ("dropbear-bin", "openssh-client")
 PERF = ("linux-perf",)
 MODEL = ("g++", "gcc-12", "cmake", "ninja-build", "libboost-context-dev")

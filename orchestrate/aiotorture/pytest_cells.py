@@ -90,7 +90,7 @@ class Controller:
 
     def _write_run(self, resolved: dict[str, Kernel], accelerator: str, planned: int) -> None:
         first = next(iter(resolved.values()), None)
-        why = accel.chosen(Path(first.image))[1] if first else ""
+        why = accel.chosen(Path(first.image))[1] if first and first.image else ""
         jobs = int(self.config.option.numprocesses or 1)
         command = ["./aiotorture", *sys.argv[1:]]
         self.run = rundir.describe_run(

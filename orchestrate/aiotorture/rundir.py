@@ -69,7 +69,7 @@ def host_facts() -> dict[str, object]:
 def versions() -> dict[str, str]:
     gcc = processes.output(["gcc", "--version"], timeout_s=10).stdout.splitlines()
     return {
-        "qemu": accel.qemu_version(),
+        "qemu": accel.qemu_version() if accel.QEMU.exists() else "",
         "python": platform.python_version(),
         "gcc": gcc[0] if gcc else "",
     }

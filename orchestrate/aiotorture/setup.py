@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from aiotorture import build, kernels, packages, preflight
+from aiotorture import build, kernels, packages, preflight, targets
 from aiotorture import scratch as scratch_folder
 from aiotorture.cell import Bench
 from aiotorture.lanes import lane_named
@@ -18,22 +18,24 @@ def for_cells(cells: Sequence[Cell], lane_name: str, run_dir: Path, scratch: Pat
     """All that these cells need, so that no cell's start pays for it. ConfigurationError, one
     line, when the machine cannot be set up or a plan is wrong."""
     perf = any(cell.perf for cell in cells)
-    packages.ensure(packages.RUN + (packages.PERF if perf else ()))
+    needed = packages.LOCAL if lane_name == "local" else packages.RUN
+    packages.ensure(needed + (packages.PERF if perf else ()))
     if lane_name == "lab":
         packages.ensure(packages.SSH)
     preflight.check_plans(build.agent(), cells)
     resolved = {series: kernels.ensure(series) for series in sorted({c.kernel for c in cells})}
     mutants = {cell.mutant.name: cell.mutant for cell in cells if cell.mutant}
     for kernel in resolved.values():
-        for mutant in [None, *mutants.values()]:
-            build.modules(kernel, mutant)
+        for target in {cell.target for cell in cells}:
+            for mutant in [None, *mutants.values()]:
+                targets.named(target).modules(kernel, mutant)
     bench = Bench(lane_named(lane_name, scratch), resolved, run_dir)
     bench.lane.prepare(list(dict.fromkeys(bench.spec(cell) for cell in cells)))
     return bench
 
 
 def modules_of(cell: Cell, bench: Bench) -> build.ModuleSet:
-    return build.modules(bench.kernels[cell.kernel], cell.mutant)
+    return targets.named(cell.target).modules(bench.kernels[cell.kernel], cell.mutant)
 
 
 @contextlib.contextmanager

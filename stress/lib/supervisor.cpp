@@ -69,7 +69,8 @@ public:
 
     json conduct() {
         stage("modules");
-        system_before_ = read_system_books();
+        if (!request_.shared)
+            system_before_ = read_system_books();
         for (const ModuleFile& module : request_.modules)
             load_module(module.name, module.path,
                         module.name == "zcdma" ? setup_.bound.knobs.module_parameters() : "");
@@ -341,8 +342,9 @@ private:
                         {"hang", "the driver's books do not answer", "hang/books-blocked", {}});
                 }
             }
-            for (Finding& finding : judge_system(system_before_, read_system_books()))
-                left.push_back(std::move(finding));
+            if (!request_.shared)
+                for (Finding& finding : judge_system(system_before_, read_system_books()))
+                    left.push_back(std::move(finding));
             if (left.empty() || monotonic_ns() >= until)
                 break;
             hooks_.attend(milliseconds(10));

@@ -22,6 +22,7 @@ struct RunRequest {
     std::vector<ModuleFile> modules;
     std::chrono::milliseconds deadline{60000};
     std::string device = "/dev/zcdma0";
+    bool shared = false; // others use this machine: counts of all of it say nothing about the run
 };
 
 // What the supervisor needs of whoever runs it; every call returns soon.

@@ -2,6 +2,8 @@
 // not this test's business; that its ledger is exact, and that a planted loss is found, is.
 #include <catch2/catch.hpp>
 
+#include <nlohmann/json.hpp>
+
 #include <algorithm>
 #include <string>
 #include <unistd.h>

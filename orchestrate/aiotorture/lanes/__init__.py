@@ -17,4 +17,8 @@ def lane_named(name: str, scratch: Path) -> Lane:
         from aiotorture.lanes.ssh import LabLane
 
         return LabLane(scratch)
-    raise ConfigurationError(f"unknown lane {name!r}; there is: qemu, lab")
+    if name == "local":
+        from aiotorture.lanes.local import LocalLane
+
+        return LocalLane(scratch)
+    raise ConfigurationError(f"unknown lane {name!r}; there is: qemu, lab, local")

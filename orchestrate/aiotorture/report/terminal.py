@@ -36,7 +36,7 @@ def summary(view: RunView) -> list[str]:
         lines.append(f"start of a cell: median {view.median_start_s:.2f} s")
     for cell in view.controls:
         found = "found" if cell.verdict is Verdict.FAIL else "NOT FOUND: the run is ERROR"
-        lines.append(f"positive control {cell.mutant}: {found}")
+        lines.append(f"positive control {cell.id.partition('-control-')[2] or cell.mutant}: {found}")
     words = [f"{n} {verdict.value}" for verdict, n in view.counts.items() if n]
     if view.missing:
         words.append(f"{view.missing} without result")
