@@ -9,7 +9,7 @@ std::vector<Knob> poll_knobs(const std::map<std::string_view, const char*>& defa
     constexpr auto scope = Scope::scenario;
     // clang-format off
     std::vector<Knob> knobs = {
-        {"requests", scope, Kind::integer, "100000", "1", "1000000000", {}, "requests", "submit at least so many"},
+        {"requests", scope, Kind::integer, "300000", "1", "1000000000", {}, "requests", "submit at least so many"},
         {"time", scope, Kind::duration, "10s", "10ms", "3600s", {}, "", "end the race after this, whatever was reached"},
         {"files", scope, Kind::integer, "24", "1", "128", {}, "files", "files that are polled"},
         {"per_file", scope, Kind::integer, "8", "1", "32", {}, "requests", "requests on one file at a time"},

@@ -90,7 +90,7 @@ std::vector<FileKind> kinds_named(const std::string& words) {
     std::vector<FileKind> kinds;
     if (words == "all" || words == "peers") {
         for (std::uint32_t i = 0; i < static_cast<std::uint32_t>(FileKind::count); ++i)
-            if (words == "all" || rules[i].peer)
+            if (words == "all" || (rules[i].peer && !rules[i].many_queues))
                 kinds.push_back(static_cast<FileKind>(i));
         return kinds;
     }
