@@ -5,7 +5,7 @@
 //
 // Invariant: one event for each request, or io_cancel()'s answer and no event; the kiocb is freed
 // once; nobody touches it, or the user's buffer, after aio_complete(); io_destroy() ends.
-#include "lib/core.hpp"
+#include "cores/ki_users.hpp"
 
 namespace at::model {
 
@@ -44,7 +44,7 @@ struct Kernel {
     // "aio: fix buggy put_ioctx call in aio_complete - v2", 2.6.20: reqs_active is looked at under
     // ctx_lock, the wake-up is under it too, and requests hold no reference of the context.
     bool waits_under_lock;
-    bool submit_checks_dead; // 7137c6bd4552, v3.0; needed since requests hold no reference
+    bool submit_checks_dead; // 7137c6bd4552; needed since requests hold no reference
 };
 
 Kernel kernel_of(unsigned variant) {
@@ -53,8 +53,8 @@ Kernel kernel_of(unsigned variant) {
     return {true, true, true};
 }
 
-enum Holder : unsigned { submit, io, cancel, holders_end };
-constexpr const char* holder_name[] = {"submit", "io", "cancel"};
+using Holder = KiUsersBooks::Holder;
+using enum KiUsersBooks::Holder;
 enum class Op9 : unsigned { aio_read, aio_write, aio_fsync };
 
 struct World;
@@ -86,7 +86,7 @@ struct Kiocb {
     Atomic<int> ki_users{"ki_users", 1}; // under ctx_lock; of a sync iocb it is not
     Var<long> ki_user_data{"ki_user_data", 0};
     Var<long> ki_pos{"ki_pos", 0};
-    int held[holders_end] = {0, 1, 0};
+    KiUsersBooks held{io};
 };
 
 struct UserBuffer {
@@ -146,11 +146,7 @@ void really_put_req(Kioctx* ctx, Kiocb* req) {
 
 bool __aio_put_req(Kioctx* ctx, Kiocb* req, Holder holder) {
     const bool last = req->ki_users.dec_and_test();
-    if (--req->held[holder] < 0)
-        exec->fail(
-            "reference",
-            std::string("ki_users dropped for ") + holder_name[holder] + ", which holds none",
-            std::string("ki_users:") + holder_name[holder] + ":not-held", Location::current());
+    req->held.drop(holder);
     if (!last)
         return false;
     req->ki_list.del();
@@ -220,7 +216,7 @@ void aio_cancel_all(World* w) {
         w->ledger->swept(w->named[iocb->index]);
         if (iocb->ki_cancel.read()) {
             iocb->ki_users.fetch_add(1);
-            ++iocb->held[cancel];
+            iocb->held.take(cancel);
             ctx->ctx_lock.unlock_irq();
             driver_cancel(iocb, &res);
             ctx->ctx_lock.lock_irq();
@@ -285,7 +281,7 @@ void sys_io_cancel(World* w, unsigned index) {
     const bool has_cancel = kiocb && kiocb->ki_cancel.read();
     if (has_cancel) {
         kiocb->ki_users.fetch_add(1);
-        ++kiocb->held[cancel];
+        kiocb->held.take(cancel);
     }
     ctx->ctx_lock.unlock_irq();
     if (has_cancel) {
@@ -309,7 +305,7 @@ void io_submit_one(World* w, unsigned index, Op9 op) {
     Kiocb* const req = create<Kiocb>("kiocb", w, index, op, false);
     if (w->kernel.submit_holds) {
         req->ki_users.initialise(2);
-        req->held[submit] = 1;
+        req->held.take(submit);
     }
     w->req[index] = req;
     w->freed[index] = false;
@@ -475,13 +471,8 @@ long driver_cancel(Kiocb* iocb, IoEvent* event) {
 
 void name_missing(const World* w) {
     for (unsigned i = 0; i < requests_max; ++i)
-        for (unsigned holder = 0; !w->freed[i] && holder < holders_end; ++holder)
-            if (w->req[i]->held[holder] > 0)
-                exec->found("reference",
-                            std::string("ki_users: the reference of ") + holder_name[holder] +
-                                " is never dropped",
-                            std::string("ki_users:") + holder_name[holder] + ":never-dropped",
-                            Location::current());
+        if (!w->freed[i])
+            w->req[i]->held.name_missing();
 }
 
 void build(Setup& setup) {

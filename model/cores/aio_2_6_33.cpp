@@ -9,7 +9,7 @@
 // never gives back: "all cancel operations *must* call aio_put_req to dispose of the kiocb"
 // (include/linux/aio.h). aio_put_req() does not say whose it drops; the books below name the one
 // that the driver's author meant.
-#include "lib/core.hpp"
+#include "cores/ki_users.hpp"
 
 namespace at::model {
 
@@ -42,8 +42,8 @@ enum KifBit : unsigned { KIF_KICKED = 1, KIF_CANCELLED = 2 }; // include/linux/a
 // What of the kernel's later history a variant has.
 struct Kernel {
     bool cancel_puts;        // the message's fix: whoever took the cancel reference drops it
-    bool try_get_ioctx;      // v2.6.38, lookup_ioctx(): atomic_inc_not_zero()
-    bool submit_checks_dead; // 7137c6bd4552, v3.0, io_submit_one()
+    bool try_get_ioctx;      // 3bd9a5d734c7, v2.6.38, lookup_ioctx(): atomic_inc_not_zero()
+    bool submit_checks_dead; // 7137c6bd4552, io_submit_one()
     bool always_event;       // the event is not suppressed by KIF_CANCELLED: bec68faaf3ba's rule
 };
 
@@ -53,8 +53,8 @@ Kernel kernel_of(unsigned variant) {
     return {variant == kernel_puts || variant == kernel_puts_gadget, false, false, false};
 }
 
-enum Holder : unsigned { submit, io, cancel, holders_end };
-constexpr const char* holder_name[] = {"submit", "io", "cancel"};
+using Holder = KiUsersBooks::Holder;
+using enum KiUsersBooks::Holder;
 
 struct World;
 struct Kiocb;
@@ -80,7 +80,7 @@ struct Kiocb {
     Var<int> ki_users{"ki_users", 2}; // under ctx_lock
     Atomic<bool> ki_cancel{"ki_cancel", false};
     Var<struct KiocbPriv*> private_{"private", nullptr};
-    int held[holders_end] = {1, 1, 0}; // the books, under ctx_lock as ki_users
+    KiUsersBooks held{submit, io};
 };
 
 // drivers/usb/gadget/inode.c
@@ -164,11 +164,7 @@ void really_put_req(Kioctx* ctx, Kiocb* req) {
 // fs/aio.c, __aio_put_req(); the last fput() is not modelled: the file stays open.
 bool __aio_put_req(Kioctx* ctx, Kiocb* req, Holder holder) {
     const int left = req->ki_users.add(-1);
-    if (--req->held[holder] < 0)
-        exec->fail(
-            "reference",
-            std::string("ki_users dropped for ") + holder_name[holder] + ", which holds none",
-            std::string("ki_users:") + holder_name[holder] + ":not-held", Location::current());
+    req->held.drop(holder);
     if (left)
         return false;
     req->ki_list.del();
@@ -268,7 +264,7 @@ void aio_kick_handler(World* w) {
     while (auto* const iocb = ctx->run_list.first<Kiocb>()) {
         iocb->ki_run_list.del();
         iocb->ki_users.add(1);
-        ++iocb->held[submit];
+        iocb->held.take(submit);
         aio_run_iocb(iocb, aio_retry);
         __aio_put_req(ctx, iocb, submit);
     }
@@ -295,7 +291,7 @@ void aio_cancel_all(World* w) {
         iocb->ki_flags.test_and_set_bit(KIF_CANCELLED);
         if (has_cancel) {
             iocb->ki_users.add(1);
-            ++iocb->held[cancel];
+            iocb->held.take(cancel);
             ctx->ctx_lock.unlock_irq();
             driver_cancel(iocb);
             drop_cancel_reference(w, iocb);
@@ -365,7 +361,7 @@ void sys_io_cancel(World* w, Ledger::Request wanted) {
     const bool has_cancel = kiocb && kiocb->ki_cancel.read();
     if (has_cancel) {
         kiocb->ki_users.add(1);
-        ++kiocb->held[cancel];
+        kiocb->held.take(cancel);
         kiocb->ki_flags.test_and_set_bit(KIF_CANCELLED); // before anybody knows that it can be
     }
     ctx->ctx_lock.unlock_irq();
@@ -443,10 +439,13 @@ long ep_aio_cancel(Kiocb* iocb) {
     World* const w = iocb->w;
     KiocbPriv* const priv = iocb->private_.get();
     SpinLock::irqs_disable();
-    iocb->ki_flags.test_and_set_bit(KIF_CANCELLED);
+    require(priv, "oops", "ep_aio_cancel:private",
+            "ep_aio_cancel() follows iocb->private, which ep_aio_complete() has set to NULL");
+    const bool epdata = priv->epdata.get();
     // "// spin_lock(&epdata->dev->lock);" is commented out in the source.
+    iocb->ki_flags.test_and_set_bit(KIF_CANCELLED);
     long value = EINVAL_;
-    if (priv && priv->epdata.get() && priv->req.get())
+    if (epdata && priv->req.get())
         value = usb_ep_dequeue(w, iocb);
     SpinLock::irqs_enable();
     aio_put_req(iocb, cancel);
@@ -540,17 +539,9 @@ void interrupt(World* w) {
 // ---
 
 void name_missing(const World* w) {
-    for (unsigned i = 0; i < w->requests; ++i) {
-        if (w->freed[i] || !w->req[i])
-            continue;
-        for (unsigned holder = 0; holder < holders_end; ++holder)
-            if (w->req[i]->held[holder] > 0)
-                exec->found("reference",
-                            std::string("ki_users: the reference of ") + holder_name[holder] +
-                                " is never dropped",
-                            std::string("ki_users:") + holder_name[holder] + ":never-dropped",
-                            Location::current());
-    }
+    for (unsigned i = 0; i < w->requests; ++i)
+        if (!w->freed[i] && w->req[i])
+            w->req[i]->held.name_missing();
 }
 
 void build(Setup& setup) {
@@ -599,14 +590,12 @@ void build(Setup& setup) {
 
 constexpr Expected lookup_race{
     "reference:users:io_cancel:from-zero",
-    "lookup_ioctx() takes a reference after the last was dropped; v2.6.38, \"fs: fix aio rcu ioctx "
-    "lookup\": atomic_inc_not_zero()"};
+    "lookup_ioctx() takes a reference after the last was dropped; 3bd9a5d734c7, v2.6.38, \"aio: "
+    "fix rcu ioctx lookup\": atomic_inc_not_zero()"};
 constexpr Expected event_lost{
     "ledger:r0:no-event",
     "io_cancel() sets KIF_CANCELLED before it knows whether the driver can, and a completion that "
     "is under way then sends nothing; bec68faaf3ba, 2013: the event always comes by the ring"};
-constexpr Expected lookup_race_maybe{lookup_race.signature, lookup_race.reason, false};
-constexpr Expected event_lost_maybe{event_lost.signature, event_lost.reason, false};
 
 const Register registered({
     .name = "2.6.33",
@@ -618,8 +607,8 @@ const Register registered({
              "ki_cancel calls aio_complete(): the reference that cancel took stays",
              {{"deadlock:io_destroy>wait", "the message: unkillable in wait_for_all_aios()"},
               {"reference:ki_users:cancel:never-dropped", "aio_cancel_all(): iocb->ki_users++"},
-              lookup_race_maybe,
-              event_lost_maybe}},
+              maybe(lookup_race),
+              maybe(event_lost)}},
             {"complete-and-put",
              "aio_complete() and one aio_put_req(): works",
              {lookup_race, event_lost}},
@@ -629,15 +618,15 @@ const Register registered({
              {{"use-after-free:kiocb", "the last aio_put_req() is on freed memory"},
               {"reference:ki_users:io:not-held",
                "a cancel that lost to the interrupt holds the kiocb"},
-              lookup_race_maybe,
-              event_lost_maybe}},
+              maybe(lookup_race),
+              maybe(event_lost)}},
             {"kick-and-put",
              "kick_iocb() and aio_put_req(): ki_run_list is NULL and the kick queues nothing",
              {{"deadlock:io_destroy>wait", "the message: kick_iocb() fails"},
               {"reference:ki_users:io:never-dropped",
                "aio_run_iocb() set ki_run_list.next = NULL: not empty, so never queued"},
-              lookup_race_maybe,
-              event_lost_maybe}},
+              maybe(lookup_race),
+              maybe(event_lost)}},
             {"kick-after-retry",
              "the same in a driver whose aio_read returns -EIOCBRETRY: the kick runs",
              {lookup_race, event_lost}},
@@ -650,19 +639,22 @@ const Register registered({
                "one put too many, and it was the i/o's reference"},
               {"use-after-free:kiocb", "one put too many, and it was on freed memory"},
               lookup_race,
-              event_lost_maybe,
+              maybe(event_lost),
               {"use-after-free:kiocb_priv", "see gadget", false},
+              {"oops:ep_aio_cancel:private", "see gadget"},
               {"data-race:*", "see gadget", false}}},
             {"gadget",
              "gadgetfs on the kernel as it was: the reference is right, the rest is not",
              {{"use-after-free:kiocb_priv",
                "ep_aio_cancel() reads priv with its lock commented out; FunctionFS had the same "
                "until 24729b307eef"},
+              {"oops:ep_aio_cancel:private",
+               "ep_aio_complete() sets iocb->private to NULL while cancel holds the kiocb"},
               {"data-race:kiocb.private", "the same"},
               {"data-race:kiocb_priv.req", "the same", false},
               {"data-race:kiocb_priv.epdata", "the same", false},
               lookup_race,
-              event_lost_maybe}},
+              maybe(event_lost)}},
             {"exit-complete-only",
              "the first, by exit_aio(): the process can never be killed",
              {{"deadlock:exit_aio>wait", "the message"},
@@ -671,7 +663,7 @@ const Register registered({
             {"submit-against-destroy",
              "io_submit() that has looked up the context before io_destroy() ends",
              {{"contract:__put_ioctx:BUG_ON-reqs_active",
-               "the request is queued after the wait; 7137c6bd4552, v3.0, checks ctx->dead"},
+               "the request is queued after the wait; 7137c6bd4552 checks ctx->dead"},
               {"reference:users:io_submit:from-zero", lookup_race.reason},
               {"use-after-free:ctx", "the same as the BUG_ON, met by the interrupt", false},
               {"data-race:ctx.reqs_active", "the same", false}}},

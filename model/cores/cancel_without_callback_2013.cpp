@@ -282,6 +282,14 @@ void ep_cancel(World& w, Kiocb& req) {
     priv->cancelled.set(1); // still its own: aio_complete() has to wait for the callback
 }
 
+void judge_forgotten(int replaced) {
+    if (replaced == KIOCB_CANCELLING)
+        exec->found("contract",
+                    "kiocb_set_cancel_fn of a request under cancellation forgets it: the function "
+                    "set is neither called nor is ki_cancel left KIOCB_CANCELLED",
+                    "r0:cancel-forgotten", Location::current());
+}
+
 void kiocb_set_cancel_fn(World& w, Kiocb& req, int cancel) {
     if (!w.has(overwrites_cancelling) || !w.has(calls_outside)) {
         int old = req.ki_cancel.read();
@@ -303,11 +311,7 @@ void kiocb_set_cancel_fn(World& w, Kiocb& req, int cancel) {
                 break;
             old = was;
         }
-        if (old == KIOCB_CANCELLING)
-            exec->found("contract",
-                        "kiocb_set_cancel_fn of a request under cancellation forgets it: the "
-                        "function set is neither called nor is ki_cancel left KIOCB_CANCELLED",
-                        "r0:cancel-forgotten", Location::current());
+        judge_forgotten(old);
         if (old == KIOCB_CANCELLED) {
             ep_cancel(w, req);
             req.ki_cancel.write_release(KIOCB_CANCELLED);
@@ -323,11 +327,7 @@ void kiocb_set_cancel_fn(World& w, Kiocb& req, int cancel) {
         p = old;
         old = req.ki_cancel.cmpxchg(old, cancel);
     } while (old != p);
-    if (p == KIOCB_CANCELLING)
-        exec->found("contract",
-                    "kiocb_set_cancel_fn of a request under cancellation forgets it: the function "
-                    "set is neither called nor is ki_cancel left KIOCB_CANCELLED",
-                    "r0:cancel-forgotten", Location::current());
+    judge_forgotten(p);
 }
 
 bool kiocb_cancelled(World& w, Kiocb& req) {
@@ -684,86 +684,79 @@ constexpr Scene scenes[] = {
     {Case::exhausted, 0, 2},
 };
 
+// What the text as posted and the text with that one mistake both show.
+constexpr Expected spins{"livelock:device>ki_cancel",
+                         "kiocb_cancel stores KIOCB_CANCELLING, not `new`: nobody ends it"};
+constexpr Expected key_at_the_end{
+    "out-of-bounds:kiocb_pages",
+    "key > ctx->nr_events lets nr_events through; the array ends at a page's edge"};
+constexpr Expected tag_leaks{"leak:kiocb_tags",
+                             "aio_get_req's err: puts reqs_available back, not the tag"};
+constexpr Expected cancels_another{"contract:r1:cancelled-unasked",
+                                   "nothing holds the kiocb between lookup_kiocb and kiocb_cancel"};
+constexpr Expected spins_and_waits{"deadlock:device>ki_cancel,submitter>wait",
+                                   "the livelock, and who waits for the event"};
+constexpr Expected ends_with_pool_lock{"context:submitter:ends-atomic",
+                                       "tag_alloc (17/21) fails with pool->lock held"};
+constexpr Expected forgotten{
+    "contract:r0:cancel-forgotten",
+    "kiocb_set_cancel_fn replaces KIOCB_CANCELLING; its comment promises the call"};
+constexpr Expected callback_not_awaited{
+    "use-after-free:priv",
+    "completion no longer sees CANCELLING and does not wait for the callback"};
+constexpr Expected never_told{
+    "lost-wakeup:thread>thread_wait",
+    "kiocb_cancelled() is false while the callback that wakes the thread runs"};
+constexpr Expected cancels_a_free_one{
+    "contract:r0:in-progress-after-refusal",
+    "out_put_req frees the kiocb with ki_cancel NULL and ki_obj.user set"};
+constexpr Expected page_gone{
+    "use-after-free:page",
+    "kiocb_free() after rcu_read_unlock(): free_ioctx_rcu has freed the kiocb's page"};
+constexpr Expected takes_pool_lock_again{"deadlock:submitter:pool->lock:recursive",
+                                         "17/21, tag_alloc: fail: is reached with pool->lock held"};
+
 const Register registered({
     .name = "cancel_without_callback_2013",
     .about = "3.9-mm: tags, pages of kiocbs, KIOCB_CANCELLING; the patch as posted, and corrected",
     .cites = "[PATCH 18/21] aio: Allow cancellation without a cancel callback, 2013-05-13",
     .variants =
         {
-            {"as-posted",
-             "no callback: the device's interrupt against io_cancel",
-             {{"livelock:device>ki_cancel",
-               "kiocb_cancel stores KIOCB_CANCELLING, not `new`: nobody ends it"}}},
+            {"as-posted", "no callback: the device's interrupt against io_cancel", {spins}},
             {"stores-cancelling",
              "corrected but for kiocb_cancel's cmpxchg(.., KIOCB_CANCELLING)",
-             {{"livelock:device>ki_cancel",
-               "kiocb_cancel stores KIOCB_CANCELLING, not `new`: nobody ends it"}}},
+             {spins}},
             {"corrected", "cmpxchg(.., new)", {}},
             {"as-posted-bound",
              "aio_key is user memory: io_cancel with key nr_events",
-             {{"out-of-bounds:kiocb_pages",
-               "key > ctx->nr_events lets nr_events through; the array ends at a page's edge"},
-              {"livelock:device>ki_cancel",
-               "kiocb_cancel stores KIOCB_CANCELLING, not `new`: nobody ends it", false}}},
+             {key_at_the_end, maybe(spins)}},
             {"key-bound",
              "corrected but for lookup_kiocb's key > ctx->nr_events",
-             {{"out-of-bounds:kiocb_pages",
-               "key > ctx->nr_events lets nr_events through; the array ends at a page's edge"}}},
+             {key_at_the_end}},
             {"corrected-bound", "key >= ctx->nr_events", {}},
-            {"as-posted-page",
-             "two submitters, one page to allocate, which may fail",
-             {{"leak:kiocb_tags", "aio_get_req's err: puts reqs_available back, not the tag"}}},
-            {"tag-lost",
-             "corrected but for the tag_free() at err:",
-             {{"leak:kiocb_tags", "aio_get_req's err: puts reqs_available back, not the tag"}}},
+            {"as-posted-page", "two submitters, one page to allocate, which may fail", {tag_leaks}},
+            {"tag-lost", "corrected but for the tag_free() at err:", {tag_leaks}},
             {"corrected-page", "tag_free() at err:", {}},
             {"as-posted-reuse",
              "io_cancel(A) while A completes and B gets its id",
-             {{"contract:r1:cancelled-unasked",
-               "nothing holds the kiocb between lookup_kiocb and kiocb_cancel"},
-              {"livelock:device>ki_cancel",
-               "kiocb_cancel stores KIOCB_CANCELLING, not `new`: nobody ends it", false},
-              {"deadlock:device>ki_cancel,submitter>wait",
-               "the livelock, and who waits for the event", false},
-              {"context:submitter:ends-atomic", "tag_alloc (17/21) fails with pool->lock held",
-               false}}},
+             {cancels_another, maybe(spins), maybe(spins_and_waits), maybe(ends_with_pool_lock)}},
             {"lookup-not-held",
              "corrected but for the hold on what was looked up",
-             {{"contract:r1:cancelled-unasked",
-               "nothing holds the kiocb between lookup_kiocb and kiocb_cancel"}}},
+             {cancels_another}},
             {"corrected-reuse", "inc_not_zero(ki_users), then ki_obj.user is compared", {}},
             {"as-posted-reuse-iocb",
              "the same, and B is submitted from the memory of A",
-             {{"contract:r1:cancelled-unasked",
-               "nothing holds the kiocb between lookup_kiocb and kiocb_cancel"},
-              {"livelock:device>ki_cancel",
-               "kiocb_cancel stores KIOCB_CANCELLING, not `new`: nobody ends it", false},
-              {"deadlock:device>ki_cancel,submitter>wait",
-               "the livelock, and who waits for the event", false},
-              {"context:submitter:ends-atomic", "tag_alloc (17/21) fails with pool->lock held",
-               false}}},
-            {"lookup-not-held-iocb",
-             "the same, corrected but for the hold",
-             {{"contract:r1:cancelled-unasked",
-               "nothing holds the kiocb between lookup_kiocb and kiocb_cancel"}}},
+             {cancels_another, maybe(spins), maybe(spins_and_waits), maybe(ends_with_pool_lock)}},
+            {"lookup-not-held-iocb", "the same, corrected but for the hold", {cancels_another}},
             {"corrected-reuse-iocb", "the same, with the hold", {}},
             {"as-posted-set-twice",
              "a driver that sets its function again for a second stage",
-             {{"contract:r0:cancel-forgotten",
-               "kiocb_set_cancel_fn replaces KIOCB_CANCELLING; its comment promises the call"},
-              {"use-after-free:priv",
-               "completion no longer sees CANCELLING and does not wait for the callback"}}},
+             {forgotten, callback_not_awaited}},
             {"overwrites-cancelling",
              "corrected but for kiocb_set_cancel_fn over KIOCB_CANCELLING",
-             {{"contract:r0:cancel-forgotten",
-               "kiocb_set_cancel_fn replaces KIOCB_CANCELLING; its comment promises the call"},
-              {"use-after-free:priv",
-               "completion no longer sees CANCELLING and does not wait for the callback"}}},
+             {forgotten, callback_not_awaited}},
             {"corrected-set-twice", "kiocb_set_cancel_fn waits for the callback that runs", {}},
-            {"as-posted-set-late",
-             "io_cancel before the driver has set its function",
-             {{"contract:r0:cancel-forgotten",
-               "kiocb_set_cancel_fn replaces KIOCB_CANCELLING; its comment promises the call"}}},
+            {"as-posted-set-late", "io_cancel before the driver has set its function", {forgotten}},
             {"calls-outside",
              "corrected but for the call outside KIOCB_CANCELLING",
              {{"use-after-free:priv", "called by kiocb_set_cancel_fn outside CANCELLING: "
@@ -771,45 +764,31 @@ const Register registered({
             {"corrected-set-late", "CANCELLED, CANCELLING, the call, CANCELLED", {}},
             {"as-posted-observe",
              "the callback wakes a thread that looks at kiocb_cancelled()",
-             {{"lost-wakeup:thread>thread_wait",
-               "kiocb_cancelled() is false while the callback that wakes the thread runs"}}},
+             {never_told}},
             {"false-while-cancelling",
              "corrected but for kiocb_cancelled() == KIOCB_CANCELLED",
-             {{"lost-wakeup:thread>thread_wait",
-               "kiocb_cancelled() is false while the callback that wakes the thread runs"}}},
+             {never_told}},
             {"corrected-observe", "kiocb_cancelled() is true while CANCELLING", {}},
             {"as-posted-refused",
              "aio_run_iocb fails: the free kiocb can still be cancelled",
-             {{"contract:r0:in-progress-after-refusal",
-               "out_put_req frees the kiocb with ki_cancel NULL and ki_obj.user set"}}},
+             {cancels_a_free_one}},
             {"refused-cancellable",
              "corrected but for ki_cancel at out_put_req, and for the hold that hides it",
-             {{"contract:r0:in-progress-after-refusal",
-               "out_put_req frees the kiocb with ki_cancel NULL and ki_obj.user set"}}},
+             {cancels_a_free_one}},
             {"corrected-refused", "out_put_req marks the kiocb as completion does", {}},
             {"as-posted-teardown",
              "completion against io_destroy",
-             {{"use-after-free:page",
-               "kiocb_free() after rcu_read_unlock(): free_ioctx_rcu has freed the kiocb's page"},
+             {page_gone,
               {"deadlock:destroyer>wait,device>ki_cancel", "the livelock, and io_destroy waits",
                false},
               {"deadlock:device>ki_cancel,submitter>wait",
                "the same, when io_submit drops the last ctx->users", false}}},
-            {"freed-after-rcu",
-             "corrected but for the place of kiocb_free()",
-             {{"use-after-free:page",
-               "kiocb_free() after rcu_read_unlock(): free_ioctx_rcu has freed the kiocb's page"}}},
+            {"freed-after-rcu", "corrected but for the place of kiocb_free()", {page_gone}},
             {"corrected-teardown", "kiocb_free() inside the read section", {}},
             {"as-posted-exhausted",
              "the only tag lies on another CPU's list; io_submit twice",
-             {{"deadlock:submitter:pool->lock:recursive",
-               "17/21, tag_alloc: fail: is reached with pool->lock held"},
-              {"livelock:device>ki_cancel",
-               "kiocb_cancel stores KIOCB_CANCELLING, not `new`: nobody ends it", false}}},
-            {"pool-lock-kept",
-             "corrected but for tag_alloc's lock",
-             {{"deadlock:submitter:pool->lock:recursive",
-               "17/21, tag_alloc: fail: is reached with pool->lock held"}}},
+             {takes_pool_lock_again, maybe(spins)}},
+            {"pool-lock-kept", "corrected but for tag_alloc's lock", {takes_pool_lock_again}},
             {"corrected-exhausted", "unlocked before fail:", {}},
         },
     .build = build,

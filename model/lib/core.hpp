@@ -19,6 +19,12 @@ struct Expected {
     bool required = true;       // false: a further consequence that need not show
 };
 
+// The same finding where another may come first, so that a complete search need not meet it.
+constexpr Expected maybe(Expected one) {
+    one.required = false;
+    return one;
+}
+
 struct Variant {
     std::string_view name; // as-posted, fixed, …
     std::string_view about;
