@@ -80,6 +80,29 @@ TEST_CASE("every variant of every core shows what it is registered with, and not
         }
 }
 
+TEST_CASE("the reduction loses no outcome of the shipped driver's small variants") {
+    const Core* const core = find_core("zcdma");
+    REQUIRE(core);
+    unsigned compared = 0;
+    for (unsigned i = 0; i < core->variants.size(); ++i)
+        for (const unsigned preemptions : {0u, 1u}) {
+            if (core->variants[i].sampled)
+                continue;
+            INFO(core->variants[i].name << ", preemptions " << preemptions);
+            SearchOptions options;
+            options.keep_outcomes = true;
+            options.preemptions = preemptions;
+            const auto reduced = search(runner(), *core, i, options);
+            options.reduction = Reduction::none;
+            const auto all = search(runner(), *core, i, options);
+            CHECK(reduced.counts.complete);
+            CHECK(all.counts.complete);
+            CHECK(reduced.outcomes == all.outcomes);
+            ++compared;
+        }
+    CHECK(compared == 24);
+}
+
 TEST_CASE("a token gives the same failure, step for step") {
     unsigned tokens = 0;
     for (const Core* core : cores())
