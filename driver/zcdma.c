@@ -62,11 +62,15 @@ MODULE_PARM_DESC(poll_wake, "wake the queues from inside ->poll");
 
 /* ------------------------------------------------------------------- marks */
 
+/* Delays are spent inside.  Of these phases, only cancel is under a lock. */
 void zc_mark(enum at_racer racer, enum at_phase phase, u32 cookie)
 {
 	struct at_outcome out;
 
-	at_mark(racer, phase, cookie, &out);	/* delays are spent inside */
+	if (phase == AT_CANCEL)
+		at_mark(racer, phase, cookie, &out);
+	else
+		at_mark_may_sleep(racer, phase, cookie, &out);
 }
 
 /* A submitter's phase, which may be told to fail. */
@@ -74,7 +78,8 @@ int zc_mark_fails(enum at_phase phase, u32 cookie)
 {
 	struct at_outcome out;
 
-	if (at_mark(AT_SUBMITTER, phase, cookie, &out) && out.action == AT_FAIL)
+	if (at_mark_may_sleep(AT_SUBMITTER, phase, cookie, &out) &&
+	    out.action == AT_FAIL)
 		return out.err;
 	return 0;
 }

@@ -29,6 +29,7 @@
 #define SOFT_MAX_TICK_NS	20000U
 #define SOFT_LATE_TICK_NS	50000U	/* a hung transfer must not take the whole CPU */
 #define SOFT_ACK_NS		3000U	/* from stop or reset to its acknowledgment */
+#define SOFT_MAX_HELD		8	/* interrupts that wait for a racer; more go on */
 
 /* A transfer that hangs in the engine and writes on when asked to stop. */
 struct soft_late {
@@ -72,6 +73,10 @@ struct zcdma_engine {
 	struct soft_late late[SOFT_MAX_LATE];
 
 	unsigned int raise;	/* interrupts to raise at the end of the tick */
+	/* tags whose interrupt is held: the line is quiet for all meanwhile */
+	u32 held[SOFT_MAX_HELD];
+	unsigned int nr_held;
+	ktime_t ask_at;		/* when to ask for them again */
 	bool spurious;		/* one for nothing at the next tick's begin */
 
 	struct soft_remote tick;
@@ -143,6 +148,7 @@ static void soft_forget_work(struct zcdma_engine *e)
 	e->deferred = false;
 	e->not_before = 0;
 	e->stop_delay_ns = 0;
+	e->nr_held = 0;
 }
 
 static void soft_power_on(struct zcdma_engine *e)
@@ -168,7 +174,7 @@ static void soft_go_away(struct zcdma_engine *e)
 
 /* ------------------------------------------------------- interrupts */
 
-static void soft_request_irq(struct zcdma_engine *e, u32 tag)
+static void soft_interrupt_for(struct zcdma_engine *e, u32 tag)
 {
 	struct at_outcome out;
 
@@ -205,12 +211,63 @@ static void soft_request_irq(struct zcdma_engine *e, u32 tag)
 	}
 }
 
+static void soft_request_irq(struct zcdma_engine *e, u32 tag)
+{
+	u64 wait_ns = 0;
+
+	if (e->nr_held < SOFT_MAX_HELD)
+		wait_ns = at_hold(AT_DEVICE, AT_IRQ, tag);
+	if (!wait_ns) {
+		soft_interrupt_for(e, tag);
+		return;
+	}
+	if (!e->nr_held)
+		e->ask_at = ktime_add_ns(ktime_get(), wait_ns);
+	e->held[e->nr_held++] = tag;
+	soft_arm(e, e->ask_at);
+}
+
+/* Those that are held no more interrupt now. */
+static void soft_ask_held(struct zcdma_engine *e, ktime_t now)
+{
+	unsigned int i, kept = 0, nr_held = e->nr_held;
+	u64 next_ns = U64_MAX;
+
+	if (!nr_held || ktime_compare(now, e->ask_at) < 0)
+		return;
+	e->nr_held = 0;
+	for (i = 0; i < nr_held; i++) {
+		u64 wait_ns = at_hold(AT_DEVICE, AT_IRQ, e->held[i]);
+
+		if (wait_ns) {
+			e->held[kept++] = e->held[i];
+			next_ns = min(next_ns, wait_ns);
+		} else {
+			soft_interrupt_for(e, e->held[i]);
+		}
+	}
+	/* a reset or a removal drawn above forgets them with the rest */
+	if (e->state == ZCDMA_POWERON)
+		return;
+	e->nr_held = kept;
+	if (kept)
+		e->ask_at = ktime_add_ns(now, next_ns);
+}
+
 static enum hrtimer_restart soft_irq_timer(struct hrtimer *timer)
 {
 	struct soft_remote *remote = container_of(timer, struct soft_remote, timer);
 	struct zcdma_engine *e = remote->engine;
+	unsigned long flags;
+	bool held;
 
-	e->config.interrupt(e->config.arg);
+	spin_lock_irqsave(&e->lock, flags);
+	held = e->nr_held;
+	if (held)	/* comes with theirs */
+		e->raise = max(e->raise, 1U);
+	spin_unlock_irqrestore(&e->lock, flags);
+	if (!held)
+		e->config.interrupt(e->config.arg);
 	return HRTIMER_NORESTART;
 }
 
@@ -367,6 +424,7 @@ static bool soft_step(struct zcdma_engine *e)
 {
 	struct at_outcome out = { .action = AT_NONE };
 	struct zcdma_desc *d;
+	u64 wait_ns;
 	u32 len;
 
 	if (e->head == e->tail) {
@@ -387,6 +445,11 @@ static bool soft_step(struct zcdma_engine *e)
 		e->head_delayed = false;
 		soft_end_chain(e, ZCDMA_DESC_CANCELLED);
 		return true;
+	}
+	wait_ns = e->head_delayed ? 0 : at_hold(AT_DEVICE, AT_START, le32_to_cpu(d->tag));
+	if (wait_ns) {
+		e->not_before = ktime_add_ns(ktime_get(), wait_ns);
+		return false;
 	}
 	if (!e->head_delayed && !at_mark(AT_DEVICE, AT_START, le32_to_cpu(d->tag), &out))
 		out.action = AT_NONE;
@@ -564,7 +627,9 @@ static void soft_arm_next(struct zcdma_engine *e)
 		return;
 	for (i = 0; i < SOFT_MAX_LATE; i++)
 		late |= e->late[i].active && e->late[i].asked;
-	if (e->raise || e->spurious)
+	if (e->nr_held)
+		soft_arm(e, ktime_compare(e->ask_at, next) > 0 ? e->ask_at : next);
+	else if (e->raise || e->spurious)
 		soft_arm(e, next);
 	if (late)
 		soft_arm(e, ktime_add_ns(now, SOFT_LATE_TICK_NS));
@@ -583,8 +648,8 @@ static enum hrtimer_restart soft_tick(struct hrtimer *timer)
 
 	spin_lock_irqsave(&e->lock, flags);
 	e->armed = false;
-	spurious = e->spurious && !e->gone;
-	e->spurious = false;
+	spurious = e->spurious && !e->gone && !e->nr_held;
+	e->spurious &= e->nr_held > 0;
 	if (spurious) {		/* says DONE, and nothing is */
 		e->irq_status |= ZCDMA_IRQ_DONE;
 		spin_unlock_irqrestore(&e->lock, flags);
@@ -593,14 +658,15 @@ static enum hrtimer_restart soft_tick(struct hrtimer *timer)
 	}
 	now = ktime_get();
 	if (!e->gone && !e->isolated) {
+		soft_ask_held(e, now);
 		soft_acknowledge(e, now, soft_write_late(e, now));
 		for (i = 0; i < e->config.burst; i++)
 			if (e->state != ZCDMA_RUNNING || e->stalled ||
 			    ktime_compare(now, e->not_before) < 0 || !soft_step(e))
 				break;
 	}
-	raise = e->raise;
-	e->raise = 0;
+	raise = e->nr_held ? 0 : e->raise;
+	e->raise -= raise;
 	spin_unlock_irqrestore(&e->lock, flags);
 
 	for (i = 0; i < raise; i++) {

@@ -26,6 +26,14 @@
  * (start, irq) it is reported in out->delay_ns, and the engine defers its
  * event.  out may be NULL where only a delay means something.  Any context.
  *
+ * at_mark() holds the caller, when user space placed a racer's window here
+ * (docs/windows.md), by spinning at most 100 us and only while another CPU is
+ * online.  at_mark_may_sleep() says that no lock is held: from a task whose
+ * interrupts are on it sleeps instead, at most 20 ms, and elsewhere it spins.
+ *
+ * A device's phase is held by asking: at_hold() before the mark answers for how
+ * long the engine shall defer its event before it asks again; 0: go on, and mark.
+ *
  * Without fail_injector.ko, or with it and nothing enabled, a mark costs one
  * static branch.  The injector must be loaded before the module; at_marks_attach()
  * takes a reference on it (symbol_get), so it cannot go away under a mark.
@@ -59,7 +67,10 @@ struct at_client {
 	struct static_key_false *armed;
 	/* The injector's, set while attached. */
 	bool (*mark)(struct at_client *client, enum at_racer racer,
-		     enum at_phase phase, u32 cookie, struct at_outcome *out);
+		     enum at_phase phase, u32 cookie, bool may_sleep,
+		     struct at_outcome *out);
+	u64 (*hold)(struct at_client *client, enum at_racer racer,
+		    enum at_phase phase, u32 cookie);
 	void (*put)(struct at_client *client);
 	struct list_head node;
 };
@@ -99,7 +110,24 @@ void fail_injector_detach(struct at_client *client);
 		if (!static_branch_unlikely(&at_marks_armed))		\
 			return false;					\
 		return at_marks_client.mark(&at_marks_client, racer,	\
-					    phase, cookie, out);	\
+					    phase, cookie, false, out);	\
+	}								\
+	static __always_inline bool __maybe_unused			\
+	at_mark_may_sleep(enum at_racer racer, enum at_phase phase,	\
+			  u32 cookie, struct at_outcome *out)		\
+	{								\
+		if (!static_branch_unlikely(&at_marks_armed))		\
+			return false;					\
+		return at_marks_client.mark(&at_marks_client, racer,	\
+					    phase, cookie, true, out);	\
+	}								\
+	static __always_inline u64 __maybe_unused			\
+	at_hold(enum at_racer racer, enum at_phase phase, u32 cookie)	\
+	{								\
+		if (!static_branch_unlikely(&at_marks_armed))		\
+			return 0;					\
+		return at_marks_client.hold(&at_marks_client, racer,	\
+					    phase, cookie);		\
 	}
 
 #endif /* AIOTORTURE_H */

@@ -14,7 +14,8 @@
  *
  * Beside the decisions, a mark stores its phase in the slot of its request and
  * appends to the event ring of its CPU; /dev/fail_injector maps both read-only
- * (layout in fail_injector.h).
+ * (layout in fail_injector.h).  holds.c keeps requests at a phase until racers
+ * have arrived, calls.c times the racers.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -292,11 +293,16 @@ static void busy_wait(u64 delay_ns)
 	}
 }
 
+#include "holds.c"
+#include "calls.c"
+
 static bool injector_mark(struct at_client *client, enum at_racer racer,
-			  enum at_phase phase, u32 cookie,
+			  enum at_phase phase, u32 cookie, bool may_sleep,
 			  struct at_outcome *out)
 {
 	u64 now = ktime_get_mono_fast_ns();
+	struct at_hold *hold = NULL;
+	struct at_try *try = NULL;
 	enum at_action action = AT_NONE;
 	unsigned int by = AT_RULE_NONE;
 	struct at_arming *arming;
@@ -314,8 +320,15 @@ static bool injector_mark(struct at_client *client, enum at_racer racer,
 		return false;
 	}
 	/* Before any fault: a racer may enter the window that a delay opens. */
-	if (cookie)
+	if (cookie) {
 		store_phase(racer, phase, cookie);
+		try = try_of(cookie);
+	}
+	if (unlikely(try)) {
+		pass_phase(try, phase, now);
+		if (!at_phase_of_device(phase))
+			hold = hold_at(try, phase);
+	}
 
 	for_each_set_bit(number, &arming->rules_at[phase], AT_NR_RULES) {
 		struct at_armed_rule *rule = &arming->rule[number];
@@ -354,6 +367,9 @@ static bool injector_mark(struct at_client *client, enum at_racer racer,
 	append_event(now, racer, phase, cookie, action, by);
 	rcu_read_unlock();
 
+	/* The memory stays: the caller's module holds a reference on this one. */
+	if (unlikely(hold))
+		hold_here(try, hold, now, may_sleep);
 	if (spin_ns)
 		busy_wait(spin_ns);
 	return answered;
@@ -378,6 +394,7 @@ int fail_injector_attach(struct at_client *client)
 		ret = -EBUSY;
 	} else {
 		client->mark = injector_mark;
+		client->hold = injector_hold;
 		client->put = fail_injector_detach;
 		list_add_tail(&client->node, &injector.clients);
 		if (rcu_access_pointer(injector.live))
@@ -473,7 +490,10 @@ static int arm(void)
 	return 0;
 }
 
-/* When it returns, no mark is under way but for the wait of a delay. */
+/*
+ * When it returns, no mark is under way but for the wait of a delay, or of a
+ * hold, which sees that nothing is live and ends.
+ */
 static void disarm(void)
 {
 	struct at_client *client;
@@ -519,6 +539,8 @@ static void forget(void)
 	atomic64_set(&injector.log_head, 0);
 	/* A phase of an earlier run must not be taken for one of the next. */
 	memset(injector.memory, 0, AT_SLOTS_BYTES);
+	memset(holds(), 0, injector.header->holds_bytes);
+	remove_call_probes();
 }
 
 /* ---- debugfs: the files of a rule ---- */
@@ -930,6 +952,7 @@ static void create_files(void)
 	debugfs_create_file("clear", 0200, injector.dir, NULL, &clear_fops);
 	debugfs_create_file("counters", 0400, injector.dir, NULL, &counters_fops);
 	debugfs_create_file("log", 0400, injector.dir, NULL, &log_fops);
+	debugfs_create_file("calls", 0600, injector.dir, NULL, &calls_fops);
 	if (!IS_ENABLED(CONFIG_FAULT_INJECTION))
 		debugfs_create_file("make-it-fail", 0600, injector.dir, NULL,
 				    &make_it_fail_fops);
@@ -942,13 +965,14 @@ static void create_files(void)
 static int injector_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	unsigned long pages = PAGE_ALIGN(injector.header->total_bytes) >> PAGE_SHIFT;
+	bool writable = vma->vm_pgoff >= injector.header->holds_offset >> PAGE_SHIFT;
 	unsigned long i;
 
-	if (vma->vm_flags & VM_WRITE)
+	if (vma->vm_flags & VM_WRITE && !(writable && vma->vm_flags & VM_SHARED))
 		return -EPERM;
 	if (vma->vm_pgoff >= pages || vma_pages(vma) > pages - vma->vm_pgoff)
 		return -EINVAL;
-	at_vm_flags_change(vma, VM_DONTEXPAND | VM_DONTDUMP, VM_MAYWRITE);
+	at_vm_flags_change(vma, VM_DONTEXPAND | VM_DONTDUMP, writable ? 0 : VM_MAYWRITE);
 	for (i = 0; i < vma_pages(vma); i++) {
 		void *page = injector.memory + ((vma->vm_pgoff + i) << PAGE_SHIFT);
 		int ret = vm_insert_page(vma, vma->vm_start + (i << PAGE_SHIFT),
@@ -978,7 +1002,7 @@ static struct miscdevice injector_device = {
 	.minor = MISC_DYNAMIC_MINOR,
 	.name = "fail_injector",
 	.fops = &injector_fops,
-	.mode = 0444,
+	.mode = 0644,
 };
 
 /*
@@ -990,7 +1014,7 @@ static int allocate_memory(void)
 {
 	u32 entries = roundup_pow_of_two(clamp(ring_entries, 64U, 65536U));
 	struct at_header *header;
-	size_t rings, ring, total;
+	size_t rings, ring, holds_at, total;
 
 	rings = AT_HEADER_OFFSET + max_t(size_t, AT_HEADER_BYTES, PAGE_SIZE);
 	for (;; entries /= 2) {
@@ -998,7 +1022,8 @@ static int allocate_memory(void)
 			return -ENOMEM;
 		ring = sizeof(struct at_ring) + entries * sizeof(struct at_event);
 		ring = ALIGN(ring, SMP_CACHE_BYTES);
-		total = PAGE_ALIGN(rings + nr_cpu_ids * ring);
+		holds_at = PAGE_ALIGN(rings + nr_cpu_ids * ring);
+		total = holds_at + PAGE_ALIGN(sizeof(struct at_holds));
 		injector.memory = alloc_pages_exact(total, GFP_KERNEL | __GFP_ZERO |
 						    __GFP_NOWARN);
 		if (injector.memory)
@@ -1014,6 +1039,8 @@ static int allocate_memory(void)
 	header->ring_entries = entries;
 	header->ring_bytes = ring;
 	header->rings_offset = rings;
+	header->holds_offset = holds_at;
+	header->holds_bytes = total - holds_at;
 	header->total_bytes = total;
 	header->physical = virt_to_phys(injector.memory);
 	injector.header = header;
@@ -1028,6 +1055,7 @@ static int __init injector_init(void)
 	BUILD_BUG_ON(sizeof(struct at_header) > AT_HEADER_BYTES);
 	BUILD_BUG_ON(sizeof(struct at_event) != 32 || sizeof(struct at_ring) != 32);
 	BUILD_BUG_ON(AT_COOKIE_BITS > AT_SEQUENCE_COOKIE_BITS);
+	BUILD_BUG_ON(sizeof(struct at_try) != 256 || sizeof(struct at_call) != 64);
 
 	ret = allocate_memory();
 	if (ret)
@@ -1055,6 +1083,7 @@ static void __exit injector_exit(void)
 {
 	debugfs_remove_recursive(injector.dir);
 	misc_deregister(&injector_device);
+	remove_call_probes();
 	replace_live(NULL);
 	kfree(injector.shown);
 	free_pages_exact(injector.memory, injector.header->total_bytes);

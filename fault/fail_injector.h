@@ -92,7 +92,7 @@ enum at_action {
 #define AT_HEADER_OFFSET	AT_SLOTS_BYTES
 #define AT_HEADER_BYTES		4096U
 #define AT_MAGIC		0x5554524f544f4941ULL	/* "AIOTORTU" in memory */
-#define AT_LAYOUT_VERSION	1U
+#define AT_LAYOUT_VERSION	2U
 
 struct at_header {
 	__u64 magic;
@@ -106,8 +106,8 @@ struct at_header {
 	__u64 rings_offset;
 	__u64 total_bytes;
 	__u64 physical;		/* address of the slots */
-	__u64 holds_offset;	/* where holds are asked for and told; 0: not built in */
-	__u64 holds_bytes;
+	__u64 holds_offset;	/* of struct at_holds, page-aligned */
+	__u64 holds_bytes;	/* a multiple of the page */
 	__u64 reserved[8];
 };
 
@@ -137,6 +137,80 @@ struct at_event {
 struct at_ring {
 	__u64 head;		/* entries ever taken; the newest is number head */
 	__u64 reserved[3];
+};
+
+/*
+ * Holds: header.holds_offset, the one part that user space may map writable.
+ *
+ * A try places racers inside one stretch of one request.  User space fills a
+ * record, stores its number + 1 into the byte of the request's slot (release),
+ * submits the request, and empties the byte when it is done:
+ *
+ *	request   ---- phase A ==== held ==== | -- A's work -- phase B --
+ *	racer               enter [ call ] return
+ *	                                      ^ release: after the last arrival,
+ *	                                        and release_delay_ns more
+ *
+ * All times are CLOCK_MONOTONIC in nanoseconds, 0 when not yet.  The kernel
+ * believes nothing of what stands here: a wrong byte costs at most a hold of
+ * AT_HOLD_MAX_NS.
+ */
+#define AT_NR_TRIES		64U
+#define AT_NR_CALLS		256U
+#define AT_NR_HOLDS		2U
+#define AT_HOLD_MAX_NS		20000000U	/* of any hold */
+#define AT_HOLD_SPIN_MAX_NS	100000U		/* of one that cannot sleep: it spins */
+#define AT_NO_PHASE		0xffU
+
+#define AT_HOLD_EXPIRED		1U	/* its bound was over before it was released */
+#define AT_HOLD_SPUN		2U	/* interrupts off or a lock held */
+#define AT_HOLD_SLEPT		4U
+#define AT_HOLD_DEFERRED	8U	/* the device's event waited, and no CPU */
+#define AT_HOLD_NO_CPU		16U	/* would have spun on the only CPU: not held */
+
+struct at_hold {
+	__u32 phase;		/* user: held at this mark, AT_NO_PHASE: not at all */
+	__u32 bound_ns;		/* user: at most so long */
+	__u64 release_at_ns;	/* user, or the last arrival: not held beyond */
+	__u64 held_ns;		/* kernel: when it began */
+	__u64 released_ns;	/* kernel: when it was over */
+	__u32 flags;		/* kernel: AT_HOLD_… */
+	__u32 cpu;		/* kernel: whose interrupt or task it was, last */
+};
+
+/* The first hold assembles the racers, where the second is too short for that. */
+struct at_try {
+	__u32 number;		/* user: of this use of the record, never the last one's */
+	__u32 cookie;		/* user: the request; a mark of another does not see the try */
+	struct at_hold hold[AT_NR_HOLDS];
+	__u32 release_phase;	/* user: passing it is an arrival; AT_NO_PHASE: none is */
+	__u32 release_delay_ns;	/* user: from the last arrival to the release of hold[1] */
+	__s32 arrivals_left;	/* user: how many hold[1] waits for; the kernel counts down */
+	__u32 reserved;
+	__u64 phase_ns[AT_NR_PHASES];	/* kernel: when the request first passed it */
+	__u64 reserved2[8];
+};
+
+/* When a racer's system call arrives at its try. */
+#define AT_ARRIVES_NEVER	0U	/* it is timed only */
+#define AT_ARRIVES_AT_ENTRY	1U
+#define AT_ARRIVES_AT_RETURN	2U
+
+/* A thread's next system call, at index tid % AT_NR_CALLS; the thread's own. */
+struct at_call {
+	__u32 tid;		/* user: 0 when it expects none */
+	__u32 arrives;		/* user: AT_ARRIVES_… */
+	__u32 try_index;	/* user: at which record */
+	__u32 try_number;	/* user: at which use of it */
+	__u64 enter_ns;		/* kernel: its first instruction */
+	__u64 exit_ns;		/* kernel: its return */
+	__u64 reserved[4];
+};
+
+struct at_holds {
+	__u8 try_of_slot[AT_NR_SLOTS];	/* user: number of the record + 1; 0: none */
+	struct at_try tries[AT_NR_TRIES];
+	struct at_call calls[AT_NR_CALLS];
 };
 
 #endif /* FAIL_INJECTOR_H */

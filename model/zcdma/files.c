@@ -160,12 +160,13 @@ void at_unplug(void)
 /* ------------------------------------------------------ fail_injector.ko */
 
 static bool injector_mark(struct at_client *client, enum at_racer racer, enum at_phase phase,
-			  u32 cookie, struct at_outcome *out)
+			  u32 cookie, bool may_sleep, struct at_outcome *out)
 {
 	u32 actions = at_phase_actions(phase);
 	u64 random;
 
 	(void)client;
+	(void)may_sleep;
 	/* what a delay of the driver's does, the scheduler does anyway */
 	if (!at_phase_of_device(phase))
 		actions &= ~AT_BIT(AT_DELAY);
@@ -186,6 +187,17 @@ static bool injector_mark(struct at_client *client, enum at_racer racer, enum at
 	return true;
 }
 
+/* Every order of steps is the scheduler's to find: nothing is held. */
+static u64 injector_hold(struct at_client *client, enum at_racer racer, enum at_phase phase,
+			 u32 cookie)
+{
+	(void)client;
+	(void)racer;
+	(void)phase;
+	(void)cookie;
+	return 0;
+}
+
 static void injector_put(struct at_client *client)
 {
 	client->armed->enabled = false;
@@ -195,6 +207,7 @@ static void injector_put(struct at_client *client)
 int fail_injector_attach(struct at_client *client)
 {
 	client->mark = injector_mark;
+	client->hold = injector_hold;
 	client->put = injector_put;
 	client->armed->enabled = true;
 	return 0;

@@ -24,6 +24,7 @@
 #include <cstdint>
 
 #include "lib/findings.h"
+#include "lib/window_book.h"
 
 namespace at {
 
@@ -98,6 +99,7 @@ struct alignas(64) Slot {
     // A loose bound of when it was submitted, for the supervisor while the slot is Flying.
     std::atomic<std::uint64_t> submitted_ns;
     std::uint64_t submitted_healthy_ns; // SharedRun::healthy_ns() then
+    std::uint64_t submitted_held_ns;    // WindowBook::held_ns then
 
     // Written by the reaper before Answered.
     std::int64_t res;
@@ -238,6 +240,7 @@ struct SharedRun {
     std::uint32_t work_cpus; // of work_beats; 0: requests do not end by a kworker
     Heartbeat work_beats[max_cpus];
     ThreadBoard threads[max_threads];
+    WindowBook windows;
     ContextSlot contexts[max_contexts];
     Slot slots[max_slots];
 

@@ -118,7 +118,23 @@ bool wait_for_node(const std::string& path) {
     return false;
 }
 
-void arm_faults(const Plan& plan) {
+namespace {
+
+// The system calls of racers, timed by probes; those that could not be placed.
+std::vector<std::string> time_calls() {
+    set("calls", "io_submit io_cancel io_destroy io_getevents");
+    std::vector<std::string> unplaced;
+    const auto answer = bounded_read(std::string(injector) + "calls", file_bound);
+    std::istringstream lines(answer.text);
+    for (std::string line; std::getline(lines, line);)
+        if (line.find(" error=") != std::string::npos)
+            unplaced.push_back(line);
+    return unplaced;
+}
+
+} // namespace
+
+std::vector<std::string> arm_faults(const Plan& plan, bool windows) {
     if (plan.faults.size() > 16)
         throw PlanError("a plan has at most 16 faults, the injector's rules");
     set("enable", "0");
@@ -126,7 +142,11 @@ void arm_faults(const Plan& plan) {
     set("seed", std::to_string(plan.seed));
     for (std::size_t i = 0; i < plan.faults.size(); ++i)
         set_rule("rule" + std::to_string(i) + "/", plan.faults[i]);
+    std::vector<std::string> unplaced;
+    if (windows)
+        unplaced = time_calls();
     set("enable", "1");
+    return unplaced;
 }
 
 void disarm_faults() {

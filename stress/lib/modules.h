@@ -20,8 +20,9 @@ bool modules_loaded();
 // Waits for a device node that devtmpfs makes.
 bool wait_for_node(const std::string& path);
 
-// Writes the plan's faults as rules and switches them on.
-void arm_faults(const Plan& plan);
+// Writes the plan's faults as rules and switches them on; with windows, probes the system calls that
+// racers make.  The lines of those that could not be placed.
+std::vector<std::string> arm_faults(const Plan& plan, bool windows);
 void disarm_faults();
 // The `faults` member of a result; fired in total is added to `fired`.
 nlohmann::json fault_counters(const Plan& plan, std::uint64_t& fired);

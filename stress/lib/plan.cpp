@@ -7,7 +7,7 @@ namespace at {
 
 namespace {
 
-const std::vector<std::string> racers = {"submitter", "device", "canceller", "destroyer"};
+const std::vector<std::string> racers = {"submitter", "device", "canceller", "destroyer", "reaper"};
 
 bool contains(const std::vector<std::string>& names, std::string_view name) {
     return std::find(names.begin(), names.end(), name) != names.end();

@@ -141,6 +141,8 @@ bool Race::run() {
         harness_error(why);
         return false;
     }
+    if (setup_.cookie_in_offset)
+        windows_ = WindowControl::open(shared_, aim_of(setup_.plan, knobs_));
     for (std::uint32_t slot = 0; slot < geometry_.slots; ++slot)
         pattern_fill(canary_of(slot), 0, buffer(slot), geometry_.buffer_stride);
     for (std::uint32_t i = 0; i < geometry_.contexts; ++i)

@@ -31,6 +31,7 @@
 #include "lib/scenario.h"
 #include "lib/stressor.h"
 #include "lib/system.h"
+#include "lib/window.h"
 
 namespace at {
 
@@ -86,12 +87,22 @@ private:
     void draw_request(std::uint32_t slot, Random& random);
     void prepare_iocb(std::uint32_t slot, std::uint64_t generation);
     void synchronous(std::uint32_t slot);
-    std::size_t submit_batch(std::vector<std::uint32_t>& slots, Random& random);
+    // Into `context`, or, when that is max_contexts, into one that is drawn.
+    std::size_t submit_batch(std::vector<std::uint32_t>& slots, Random& random,
+                             std::uint32_t context = max_contexts);
     void refuse(std::uint32_t slot);
 
     // Which outcome of a race between cancel and completion has come more seldom so far.
     enum class Sought { either, win, loss };
     Sought scarce_outcome() const;
+
+    // Window control (race_window.cpp): true when a placed call was made in place of a blind one.
+    bool placed_cancel(WindowRacer& racer, Random& random);
+    bool placed_reap(WindowRacer& racer, Random& random);
+    bool placed_destroy(WindowRacer& racer, Random& random);
+    static void end_placement(WindowRacer& racer);
+    void name_requests(const std::vector<std::uint32_t>& slots, Random& random);
+
     void cancel_one(std::uint32_t slot, Random& random);
     std::uint32_t choose_target(Random& random);
 
@@ -128,6 +139,7 @@ private:
     std::atomic<std::uint32_t> submission_waiters_{0};
     RingArena rings_;
     std::atomic<std::uint32_t> nodev_seen_{0};
+    std::unique_ptr<WindowControl> windows_; // none: blind
 };
 
 } // namespace at

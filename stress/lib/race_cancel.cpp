@@ -17,6 +17,9 @@ Race::Sought Race::scarce_outcome() const {
 }
 
 std::uint32_t Race::choose_target(Random& random) {
+    if (const std::uint32_t wanted = windows_ ? windows_->wanted_cancel() : max_slots;
+        wanted < max_slots)
+        return wanted;
     const SubmitterState& submitter = *submitters_[random.below(geometry_.submitters)];
     const std::uint32_t head = submitter.head.load(std::memory_order_acquire);
     const std::uint32_t span = std::min({head, geometry_.depth, recent_kept});
@@ -114,8 +117,11 @@ void Race::cancel_one(std::uint32_t index, Random& random) {
 }
 
 void Race::cancel_loop(std::uint32_t, Random random) {
+    WindowRacer racer(windows_.get(), Racer::canceller);
     std::uint32_t seen = submissions_.load(std::memory_order_acquire);
     while (!stopped()) {
+        if (placed_cancel(racer, random))
+            continue;
         bool missed = false;
         for (std::uint32_t i = 1 + random.below(4); i > 0; --i) {
             const std::uint32_t target = choose_target(random);

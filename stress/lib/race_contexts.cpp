@@ -127,7 +127,10 @@ bool Race::destroy(std::uint32_t index, Random& random) {
 }
 
 void Race::destroy_loop(std::uint32_t, Random random) {
+    WindowRacer racer(windows_.get(), Racer::destroyer);
     while (!stopped()) {
+        if (placed_destroy(racer, random))
+            continue;
         const std::uint32_t seen = submissions_.load(std::memory_order_acquire);
         const std::uint32_t index = random.below(geometry_.contexts);
         const ContextSlot& context = shared_.contexts[index];

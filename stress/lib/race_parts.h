@@ -15,6 +15,8 @@ constexpr std::uint32_t guard_bytes = 64;
 constexpr std::uint32_t page_bytes = 4096;
 constexpr std::uint32_t recent_kept = 1024; // submissions a canceller can look back on
 constexpr std::uint64_t ms = 1000000;
+// Of the aimed share: a submitter that waits as a racer submits nothing meanwhile.
+constexpr double submitters_share = 0.25;
 
 constexpr std::uint32_t rounded(std::uint32_t value, std::uint32_t unit) {
     return (value + unit - 1) / unit * unit;

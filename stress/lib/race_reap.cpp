@@ -160,8 +160,11 @@ void Race::reap_loop(std::uint32_t index, Random random) {
     const std::uint32_t contexts = geometry_.contexts;
     std::uint32_t at = index % contexts;
     std::uint32_t fruitless = 0;
+    WindowRacer racer(windows_.get(), Racer::reaper);
     while (!quiet_.load(std::memory_order_acquire) &&
            !shared_.abandon.load(std::memory_order_relaxed)) {
+        if (placed_reap(racer, random))
+            continue;
         at = (at + 1) % contexts;
         const std::int32_t in_flight =
             shared_.contexts[at].in_flight.load(std::memory_order_relaxed);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include <sched.h>
 #include <sys/uio.h>
@@ -15,6 +16,10 @@ namespace at {
 // more to do than CPUs takes a guest's away for some tens of milliseconds, again and again.
 bool Race::stalled_during(const Slot& slot) const {
     if (slot.answered_healthy_ns - slot.submitted_healthy_ns < shared_.timeout_ns / 4 * 3)
+        return true;
+    // Nor does the device while requests ahead of this one are held for a racer.
+    if (shared_.windows.held_ns.load(std::memory_order_relaxed) - slot.submitted_held_ns >
+        shared_.timeout_ns / 2)
         return true;
     const std::uint64_t submitted_ns = slot.submitted_ns.load(std::memory_order_relaxed);
     for (std::uint32_t cpu = 0; cpu < shared_.cpus; ++cpu) {
@@ -246,11 +251,13 @@ void Race::refuse(std::uint32_t index) {
                     {describe_slot(shared_, index)}});
 }
 
-std::size_t Race::submit_batch(std::vector<std::uint32_t>& slots, Random& random) {
+std::size_t Race::submit_batch(std::vector<std::uint32_t>& slots, Random& random,
+                               std::uint32_t context_wanted) {
     iocb* pointers[128];
-    std::uint32_t context_index = random.below(geometry_.contexts);
+    const bool drawn = context_wanted == max_contexts;
+    std::uint32_t context_index = drawn ? random.below(geometry_.contexts) : context_wanted;
     // Mostly a live one: a dying context is hit too, but takes no more requests.
-    for (std::uint32_t i = random.below(8) ? geometry_.contexts : 0; i > 0; --i) {
+    for (std::uint32_t i = drawn && random.below(8) ? geometry_.contexts : 0; i > 0; --i) {
         if (shared_.contexts[context_index].state.load(std::memory_order_relaxed) ==
             ContextState::live)
             break;
@@ -272,6 +279,7 @@ std::size_t Race::submit_batch(std::vector<std::uint32_t>& slots, Random& random
         slot.incarnation.store(incarnation, std::memory_order_relaxed);
         slot.submitted_ns.store(now, std::memory_order_relaxed);
         slot.submitted_healthy_ns = healthy_ns;
+        slot.submitted_held_ns = shared_.windows.held_ns.load(std::memory_order_relaxed);
         // release: a reaper that counts this generation's first event sees the slot whole.
         slot.events.store(generation << 8, std::memory_order_release);
         slot.word.store(slot_word(generation, SlotState::prepared), std::memory_order_seq_cst);
@@ -281,6 +289,8 @@ std::size_t Race::submit_batch(std::vector<std::uint32_t>& slots, Random& random
         submitter.head.store(head + 1, std::memory_order_release);
     }
     context.in_flight.fetch_add(static_cast<std::int32_t>(count), std::memory_order_acq_rel);
+    if (windows_ && windows_->wanted())
+        name_requests(slots, random);
     // Cancellers wake before the call, to meet requests that are being submitted, or after it.
     const bool early = random.below(2);
     auto announce = [&] {
@@ -339,6 +349,7 @@ void Race::submit_loop(std::uint32_t index, Random random) {
     std::vector<std::uint32_t> batch;
     batch.reserve(max_batch);
     std::uint32_t cursor = 0;
+    WindowRacer racer(geometry_.submitters > 1 ? windows_.get() : nullptr, Racer::submitter);
     while (!stopped()) {
         const std::uint32_t seen = submitter.answered.load(std::memory_order_acquire);
         const std::uint32_t wanted = random.logarithmic(1, std::min(max_batch, geometry_.depth));
@@ -372,6 +383,7 @@ void Race::submit_loop(std::uint32_t index, Random random) {
             if (s.is_sync) {
                 s.submitted_ns.store(coarse_ns(), std::memory_order_relaxed);
                 s.submitted_healthy_ns = shared_.healthy_ns();
+                s.submitted_held_ns = shared_.windows.held_ns.load(std::memory_order_relaxed);
                 synchronous(slot);
             } else {
                 batch.push_back(slot);
@@ -383,8 +395,11 @@ void Race::submit_loop(std::uint32_t index, Random random) {
             submitter.waiting.store(0, std::memory_order_relaxed);
             continue;
         }
+        const bool placed = racer.enlist(random, submitters_share);
+        Calling::place(placed ? &racer : nullptr, Call::io_submit);
+        std::uint32_t context = placed ? racer.target().context : max_contexts;
         while (!stopped() && !batch.empty()) {
-            if (submit_batch(batch, random) == 0 &&
+            if (submit_batch(batch, random, std::exchange(context, max_contexts)) == 0 &&
                 shared_.slots[batch[0]].word.load(std::memory_order_relaxed) % 256 ==
                     static_cast<std::uint8_t>(SlotState::idle)) {
                 sched_yield(); // that context is gone; another
@@ -392,6 +407,8 @@ void Race::submit_loop(std::uint32_t index, Random random) {
             }
             batch.clear();
         }
+        if (placed)
+            end_placement(racer);
         // Drawn but not submitted: the payload of a write goes back to the canary.
         for (const std::uint32_t slot : batch)
             fill_canary(shared_.slots[slot], slot, buffer(slot));

@@ -25,7 +25,12 @@
 #include "lib/scenario.h"
 #include "lib/stressor.h"
 #include "lib/system.h"
+<<<<<<< HEAD
 #include "lib/work_beats.h"
+=======
+#include "lib/window.h"
+#include "lib/window_report.h"
+>>>>>>> 1732bf7 (fault, stress: holds and tries: racers placed in a stretch of a named request, judged by the kernel's clock)
 
 namespace at {
 
@@ -76,8 +81,9 @@ public:
                         module.name == "zcdma" ? setup_.bound.knobs.module_parameters() : "");
         if (stressor_->uses_device() && !wait_for_node(request_.device))
             throw std::runtime_error(request_.device + " does not exist");
-        if (!request_.plan.faults.empty())
-            arm_faults(request_.plan);
+        place_windows();
+        if (marks_)
+            unplaced_ = arm_faults(request_.plan, run_.windows.stretches != 0);
         stage("armed");
         // A regular file keeps its offsets; there is no driver to show the cookie to.
         struct stat status {};
@@ -93,7 +99,7 @@ public:
             work_beats_.reset();
             heartbeats_ = nullptr;
         }
-        if (!request_.plan.faults.empty())
+        if (marks_)
             disarm_faults();
         std::uint64_t fired = 0;
         const json faults = fault_counters(request_.plan, fired);
@@ -115,6 +121,25 @@ private:
     void stage(const char* name) { stage_at(name, elapsed_us()); }
     void stage_at(const char* name, std::uint64_t t_us) {
         hooks_.emit({{"ev", "stage"}, {"stage", name}, {"t_us", t_us}});
+    }
+
+    // Marks are switched on for what needs them, and only then.
+    void place_windows() {
+        const bool injector = std::any_of(request_.modules.begin(), request_.modules.end(),
+                                          [](const ModuleFile& m) { return m.name == "fail_injector"; });
+        const bool aimed = aim_of(request_.plan, setup_.bound.knobs) > 0;
+        if (!request_.plan.windows.empty() && !injector)
+            throw PlanError("this target carries no marks: no window of it can be entered");
+        marks_ = !request_.plan.faults.empty() || (injector && aimed);
+        if (!injector || !aimed)
+            return;
+        const KnobValues& knobs = setup_.bound.knobs;
+        bool racers[racers_count] = {};
+        racers[static_cast<std::size_t>(Racer::submitter)] = knobs.integer("submitters") > 1;
+        racers[static_cast<std::size_t>(Racer::canceller)] = knobs.integer("cancellers") > 0;
+        racers[static_cast<std::size_t>(Racer::destroyer)] = knobs.integer("destroyers") > 0;
+        racers[static_cast<std::size_t>(Racer::reaper)] = knobs.integer("reapers") > 0;
+        choose_windows(run_.windows, request_.plan.windows, racers, run_.timeout_ns);
     }
 
     void add(const Finding& finding) {
@@ -368,6 +393,14 @@ private:
         }
     }
 
+    json heat() const {
+        if (!run_.windows.stretches)
+            return nullptr;
+        json map = heat_map(run_.windows);
+        map["unplaced_calls"] = unplaced_;
+        return map;
+    }
+
     json result(const json& faults, std::uint64_t fired) const {
         json counts = counters();
         counts["faults_fired"] = fired;
@@ -381,7 +414,8 @@ private:
         return {{"findings", findings},
                 {"counters", counts},
                 {"faults", faults},
-                {"hits", json::object()},
+                {"hits", window_hits(run_.windows)},
+                {"heat", heat()},
                 {"run_us", elapsed_us()},
                 {"first_iocb_us", first_iocb_us_},
                 {"tries", run_.value(Counter::submitted)},
@@ -408,6 +442,8 @@ private:
     pid_t child_ = -1;
     bool child_gone_ = false;
     bool stuck_ = false;
+    bool marks_ = false;
+    std::vector<std::string> unplaced_;
     bool killed_by_plan_ = false;
     int wait_status_ = 0;
     std::string stuck_call_;
@@ -425,8 +461,6 @@ private:
 } // namespace
 
 json supervise(const RunRequest& request, const RunHooks& hooks) {
-    if (!request.plan.windows.empty())
-        throw PlanError("this agent places no windows");
     try {
         return Supervision(request, hooks).conduct();
     } catch (...) {

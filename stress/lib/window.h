@@ -1,0 +1,167 @@
+// Window control: racers that enter a chosen stretch of a chosen request.
+//
+//   racer       enlist ········ named ··· wait for A ··· [ call ] ··· finish
+//                  |              ^            ^            |
+//   submitter      +--- offer ----+ io_submit  |            |
+//   request                          ── queue ─┴ A = held = ┴── B ── …
+//
+// A racer opens an offer (where it wants to be, WindowDirector); the next submitter names one of
+// its requests for it, before io_submit(), in a record of the injector's (struct at_try,
+// fault/fail_injector.h).  The racer watches that record, without a system call, and does its
+// ordinary call when the request has come to A.  The injector keeps the request at A until the
+// call has entered or returned, or a bound is over, and writes down when each phase passed and,
+// by probes on the system calls, when the call began and ended.  Whether the two met is judged by
+// these times (judge_meeting), never by the intention.
+//
+// Where A comes with interrupts off, the injector can hold it for at most 100 us: too short for a
+// thread to be scheduled.  There the racers are assembled at irq first, which may be held longer.
+// An offer may be joined by a second racer of any kind: both then enter the same stretch.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "fail_injector.h"
+
+#include "lib/ledger.h"
+#include "lib/plan.h"
+#include "lib/racer.h"
+#include "lib/random.h"
+#include "lib/system.h"
+#include "lib/window_book.h"
+#include "lib/window_director.h"
+
+namespace at {
+
+// Which request.
+struct Target {
+    std::uint32_t slot = 0;
+    std::uint64_t generation = 0;
+    std::uint32_t context = 0;
+    std::uint32_t incarnation = 0;
+};
+
+class WindowControl {
+public:
+    // nullptr where there is no injector, or no window in the book.
+    static std::unique_ptr<WindowControl> open(SharedRun& run, double aim);
+    ~WindowControl();
+    WindowControl(const WindowControl&) = delete;
+    WindowControl& operator=(const WindowControl&) = delete;
+
+    // Submitters, before io_submit(): does a racer wait for a request?
+    bool wanted() const { return open_offers_.load(std::memory_order_relaxed) > 0; }
+    void name_request(const Target& target, Random& random);
+    // Cancellers: a request whose cancellation somebody wants to enter; max_slots: none.
+    std::uint32_t wanted_cancel() {
+        return wanted_cancel_.load(std::memory_order_relaxed) == max_slots
+                   ? max_slots
+                   : wanted_cancel_.exchange(max_slots, std::memory_order_relaxed);
+    }
+
+private:
+    friend class WindowRacer;
+    static constexpr std::size_t max_offers = 64;
+
+    enum class OfferState : std::uint32_t { unused, idle, open, taken, named };
+    struct alignas(64) Offer {
+        std::atomic<std::uint32_t> state{0}; // OfferState; futex
+        Racer racer{};
+        // Written by the racer before open, by the submitter before named.
+        Placement placement;
+        Target target;
+        std::uint32_t record = 0;
+    };
+    // What the racers of one try share beside the injector's record.
+    struct alignas(64) Try {
+        std::uint32_t number = 0;
+        std::uint32_t stretch = 0;
+        Racer racer{}; // whose placement it is
+        Bin bin{};
+        Target target;
+        bool assembles = false;
+        std::uint32_t racers = 0;
+        std::atomic<std::uint32_t> assembled{0};
+        std::atomic<std::uint32_t> inside{0}; // racers that have not finished
+        std::atomic<bool> in_use{false};
+    };
+
+    WindowControl(SharedRun& run, double aim, at_holds* holds, std::size_t bytes);
+    Offer* take_offer(Random& random);
+    bool take_record(std::uint32_t& record);
+    void harvest(std::uint32_t record);
+    void give_back(Offer& offer);
+    void fill(std::uint32_t record, const Target& target, const Offer& lead, std::uint32_t racers);
+    bool holds_allowed(Stretch stretch) const;
+
+    SharedRun& run_;
+    WindowBook& book_;
+    const double aim_;
+    at_holds* const holds_;
+    const std::size_t bytes_;
+    const std::uint64_t began_ns_;
+    std::atomic<std::uint32_t> open_offers_{0};
+    std::atomic<std::uint32_t> wanted_cancel_{max_slots};
+    std::atomic<std::uint32_t> next_record_{0};
+    std::atomic<std::uint32_t> next_offer_{0};
+    Offer offers_[max_offers];
+    Try tries_[AT_NR_TRIES];
+};
+
+// One thread's part in it.  Without window control it never enlists.
+class WindowRacer final : public PlacedCall {
+public:
+    WindowRacer(WindowControl* control, Racer racer);
+    ~WindowRacer();
+    WindowRacer(const WindowRacer&) = delete;
+    WindowRacer& operator=(const WindowRacer&) = delete;
+
+    // True in the share of calls that are aimed, when a submitter named a request within a bound.
+    // Then the racer makes its call, or not, and must finish().
+    bool enlist(Random& random, double share = 1);
+    const Target& target() const { return target_; }
+    void before_call() override;
+    void after_call() override;
+    void finish();
+
+private:
+    using Offer = WindowControl::Offer;
+    using OfferState = WindowControl::OfferState;
+
+    template <typename Ready> bool wait(Ready ready, std::uint64_t bound_ns, bool spins);
+    bool request_ended() const;
+    void wait_for_hold();
+    void wait_unheld();
+    void arrive(std::uint64_t release_at_ns = 0);
+    void keep_off(std::uint32_t cpu);
+    void go_anywhere();
+    void account();
+
+    WindowControl* const control_;
+    const Racer racer_;
+    std::unique_ptr<WindowDirector> director_;
+    Offer* offer_ = nullptr;
+    at_call* call_ = nullptr;
+    at_try* try_ = nullptr;
+    WindowControl::Try* own_ = nullptr;
+    Placement placement_;
+    Target target_;
+    bool called_ = false;
+    bool arrived_ = false;
+    bool timed_ = false;
+    bool confined_ = false;
+    std::uint64_t decided_ns_ = 0;
+    std::uint64_t enter_ns_ = 0;
+    std::uint64_t exit_ns_ = 0;
+};
+
+// The share of calls that are placed: the plan's `aim`, and half of them for windows it names.
+double aim_of(const Plan& plan, const KnobValues& knobs);
+
+// Fills the book's windows: those of the plan, or, when it names none, all that `racers` can enter.
+void choose_windows(WindowBook& book, const std::vector<Window>& planned,
+                    const bool (&racers)[racers_count], std::uint64_t timeout_ns);
+
+} // namespace at
