@@ -18,6 +18,7 @@
 #include <linux/smp.h>
 #include <linux/spinlock.h>
 #include <linux/vmalloc.h>
+#include <linux/workqueue.h>
 
 #include "aiotorture.h"
 #include "compat.h"
@@ -77,6 +78,8 @@ struct zcdma_engine {
 	u32 held[SOFT_MAX_HELD];
 	unsigned int nr_held;
 	ktime_t ask_at;		/* when to ask for them again */
+	bool threaded;		/* the line is quiet until irq_work has begun */
+	struct work_struct irq_work;
 	bool spurious;		/* one for nothing at the next tick's begin */
 
 	struct soft_remote tick;
@@ -174,12 +177,38 @@ static void soft_go_away(struct zcdma_engine *e)
 
 /* ------------------------------------------------------- interrupts */
 
+/* The line's handler in a thread: interrupts are on, no lock is held. */
+static void soft_irq_work(struct work_struct *work)
+{
+	struct zcdma_engine *e = container_of(work, struct zcdma_engine, irq_work);
+
+	spin_lock_irq(&e->lock);
+	e->threaded = false;
+	spin_unlock_irq(&e->lock);
+	e->config.interrupt(e->config.arg);
+}
+
+static bool soft_is_quiet(const struct zcdma_engine *e)
+{
+	return e->nr_held || e->threaded;
+}
+
+static void soft_raise(struct zcdma_engine *e, u32 tag)
+{
+	if (!e->threaded && at_threaded(tag)) {
+		e->threaded = true;
+		queue_work(system_highpri_wq, &e->irq_work);
+		return;
+	}
+	e->raise = max(e->raise, 1U);
+}
+
 static void soft_interrupt_for(struct zcdma_engine *e, u32 tag)
 {
 	struct at_outcome out;
 
 	if (!at_mark(AT_DEVICE, AT_IRQ, tag, &out)) {
-		e->raise = max(e->raise, 1U);
+		soft_raise(e, tag);
 		return;
 	}
 	switch (out.action) {
@@ -198,7 +227,7 @@ static void soft_interrupt_for(struct zcdma_engine *e, u32 tag)
 		break;
 	case AT_SPURIOUS:
 		e->spurious = true;
-		e->raise = max(e->raise, 1U);
+		soft_raise(e, tag);
 		break;
 	case AT_RESET:
 		soft_power_on(e);
@@ -207,7 +236,7 @@ static void soft_interrupt_for(struct zcdma_engine *e, u32 tag)
 		soft_go_away(e);
 		break;
 	default:
-		e->raise = max(e->raise, 1U);
+		soft_raise(e, tag);
 	}
 }
 
@@ -262,7 +291,7 @@ static enum hrtimer_restart soft_irq_timer(struct hrtimer *timer)
 	bool held;
 
 	spin_lock_irqsave(&e->lock, flags);
-	held = e->nr_held;
+	held = soft_is_quiet(e);
 	if (held)	/* comes with theirs */
 		e->raise = max(e->raise, 1U);
 	spin_unlock_irqrestore(&e->lock, flags);
@@ -627,7 +656,9 @@ static void soft_arm_next(struct zcdma_engine *e)
 		return;
 	for (i = 0; i < SOFT_MAX_LATE; i++)
 		late |= e->late[i].active && e->late[i].asked;
-	if (e->nr_held)
+	if (soft_is_quiet(e) && !e->nr_held)
+		soft_arm(e, ktime_add_ns(now, SOFT_LATE_TICK_NS));
+	else if (e->nr_held)
 		soft_arm(e, ktime_compare(e->ask_at, next) > 0 ? e->ask_at : next);
 	else if (e->raise || e->spurious)
 		soft_arm(e, next);
@@ -648,8 +679,8 @@ static enum hrtimer_restart soft_tick(struct hrtimer *timer)
 
 	spin_lock_irqsave(&e->lock, flags);
 	e->armed = false;
-	spurious = e->spurious && !e->gone && !e->nr_held;
-	e->spurious &= e->nr_held > 0;
+	spurious = e->spurious && !e->gone && !soft_is_quiet(e);
+	e->spurious &= soft_is_quiet(e);
 	if (spurious) {		/* says DONE, and nothing is */
 		e->irq_status |= ZCDMA_IRQ_DONE;
 		spin_unlock_irqrestore(&e->lock, flags);
@@ -665,7 +696,7 @@ static enum hrtimer_restart soft_tick(struct hrtimer *timer)
 			    ktime_compare(now, e->not_before) < 0 || !soft_step(e))
 				break;
 	}
-	raise = e->nr_held ? 0 : e->raise;
+	raise = soft_is_quiet(e) ? 0 : e->raise;
 	e->raise -= raise;
 	spin_unlock_irqrestore(&e->lock, flags);
 
@@ -843,6 +874,7 @@ static void soft_destroy(struct zcdma_engine *e)
 	hrtimer_cancel(&e->tick.timer);
 	hrtimer_cancel(&e->irq.timer);
 	hrtimer_cancel(&e->steered.timer);
+	cancel_work_sync(&e->irq_work);
 	vfree(e->mem);
 	kfree(e);
 }
@@ -860,6 +892,7 @@ static struct zcdma_engine *soft_create(const struct zcdma_engine_config *config
 		return NULL;
 	}
 	spin_lock_init(&e->lock);
+	INIT_WORK(&e->irq_work, soft_irq_work);
 	soft_remote_init(&e->tick, e, soft_tick);
 	soft_remote_init(&e->irq, e, soft_irq_timer);
 	soft_remote_init(&e->steered, e, soft_irq_timer);

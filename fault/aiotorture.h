@@ -34,6 +34,10 @@
  * A device's phase is held by asking: at_hold() before the mark answers for how
  * long the engine shall defer its event before it asks again; 0: go on, and mark.
  *
+ * at_threaded() asks whether to handle this request's interrupt in a thread, as
+ * a kernel with threaded interrupts does: what follows can then be held longer
+ * than a spin, and on one CPU too.
+ *
  * Without fail_injector.ko, or with it and nothing enabled, a mark costs one
  * static branch.  The injector must be loaded before the module; at_marks_attach()
  * takes a reference on it (symbol_get), so it cannot go away under a mark.
@@ -71,6 +75,7 @@ struct at_client {
 		     struct at_outcome *out);
 	u64 (*hold)(struct at_client *client, enum at_racer racer,
 		    enum at_phase phase, u32 cookie);
+	bool (*threaded)(struct at_client *client, u32 cookie);
 	void (*put)(struct at_client *client);
 	struct list_head node;
 };
@@ -128,6 +133,13 @@ void fail_injector_detach(struct at_client *client);
 			return 0;					\
 		return at_marks_client.hold(&at_marks_client, racer,	\
 					    phase, cookie);		\
+	}								\
+	static __always_inline bool __maybe_unused			\
+	at_threaded(u32 cookie)						\
+	{								\
+		if (!static_branch_unlikely(&at_marks_armed))		\
+			return false;					\
+		return at_marks_client.threaded(&at_marks_client, cookie); \
 	}
 
 #endif /* AIOTORTURE_H */

@@ -395,6 +395,7 @@ int fail_injector_attach(struct at_client *client)
 	} else {
 		client->mark = injector_mark;
 		client->hold = injector_hold;
+		client->threaded = injector_threaded;
 		client->put = fail_injector_detach;
 		list_add_tail(&client->node, &injector.clients);
 		if (rcu_access_pointer(injector.live))

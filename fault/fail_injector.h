@@ -186,7 +186,7 @@ struct at_try {
 	__u32 release_phase;	/* user: passing it is an arrival; AT_NO_PHASE: none is */
 	__u32 release_delay_ns;	/* user: from the last arrival to the release of hold[1] */
 	__s32 arrivals_left;	/* user: how many hold[1] waits for; the kernel counts down */
-	__u32 reserved;
+	__u32 threaded;		/* user: this request's interrupt is handled in a thread */
 	__u64 phase_ns[AT_NR_PHASES];	/* kernel: when the request first passed it */
 	__u64 reserved2[8];
 };

@@ -172,3 +172,13 @@ static u64 injector_hold(struct at_client *client, enum at_racer racer,
 	left = hold_left(try, hold, READ_ONCE(try->number), hold_bound_ns(hold));
 	return min_t(u64, left, AT_ASK_AGAIN_NS);
 }
+
+static bool injector_threaded(struct at_client *client, u32 cookie)
+{
+	struct at_try *try;
+
+	if (!cookie || !rcu_access_pointer(injector.live))
+		return false;
+	try = try_of(cookie);
+	return unlikely(try) && READ_ONCE(try->threaded);
+}

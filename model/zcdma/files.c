@@ -198,6 +198,13 @@ static u64 injector_hold(struct at_client *client, enum at_racer racer, enum at_
 	return 0;
 }
 
+static bool injector_threaded(struct at_client *client, u32 cookie)
+{
+	(void)client;
+	(void)cookie;
+	return false;
+}
+
 static void injector_put(struct at_client *client)
 {
 	client->armed->enabled = false;
@@ -208,6 +215,7 @@ int fail_injector_attach(struct at_client *client)
 {
 	client->mark = injector_mark;
 	client->hold = injector_hold;
+	client->threaded = injector_threaded;
 	client->put = injector_put;
 	client->armed->enabled = true;
 	return 0;

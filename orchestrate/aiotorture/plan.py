@@ -24,7 +24,7 @@ ACTIONS = (
     "delay", "drop", "dup", "reorder", "corrupt", "short", "fail", "stall", "late", "steer",
     "spurious", "reset", "remove",
 )  # fmt: skip
-RACERS = ("submitter", "device", "canceller", "destroyer")
+RACERS = ("submitter", "device", "canceller", "destroyer", "reaper")
 
 _RESOURCE = frozenset({"fail", "delay"})
 _DRIVER = frozenset({"delay"})

@@ -17,6 +17,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <thread>
 #include <vector>
@@ -101,6 +102,8 @@ private:
     bool placed_reap(WindowRacer& racer, Random& random);
     bool placed_destroy(WindowRacer& racer, Random& random);
     static void end_placement(WindowRacer& racer);
+    bool enlist(WindowRacer& racer, Random& random, double share = 1) const;
+    std::optional<Target> next_to_start(Random& random) const;
     void name_requests(const std::vector<std::uint32_t>& slots, Random& random);
 
     void cancel_one(std::uint32_t slot, Random& random);

@@ -395,7 +395,7 @@ void Race::submit_loop(std::uint32_t index, Random random) {
             submitter.waiting.store(0, std::memory_order_relaxed);
             continue;
         }
-        const bool placed = racer.enlist(random, submitters_share);
+        const bool placed = enlist(racer, random, submitters_share);
         Calling::place(placed ? &racer : nullptr, Call::io_submit);
         std::uint32_t context = placed ? racer.target().context : max_contexts;
         while (!stopped() && !batch.empty()) {

@@ -2,7 +2,33 @@
 // request that a submitter named, at the moment that is Calling's to choose.
 #include "lib/race_parts.h"
 
+#include <algorithm>
+
 namespace at {
+
+// One of the oldest in flight that the device has not taken: it comes to the device next.
+std::optional<Target> Race::next_to_start(Random& random) const {
+    const SubmitterState& submitter = *submitters_[random.below(geometry_.submitters)];
+    const std::uint32_t head = submitter.head.load(std::memory_order_acquire);
+    const std::uint32_t span = std::min({head, geometry_.depth, recent_kept});
+    std::uint32_t pass = random.below(4);
+    for (std::uint32_t age = span; age-- > 0;) {
+        const std::uint32_t index =
+            submitter.recent[(head - 1 - age) % recent_kept].load(std::memory_order_relaxed);
+        const Slot& slot = shared_.slots[index];
+        const std::uint64_t word = slot.word.load(std::memory_order_acquire);
+        if (state_of(word) != SlotState::flying ||
+            windows_->started(index, generation_of(word)) || pass-- > 0)
+            continue;
+        return Target{index, generation_of(word), slot.context.load(std::memory_order_relaxed),
+                      slot.incarnation.load(std::memory_order_relaxed)};
+    }
+    return std::nullopt;
+}
+
+bool Race::enlist(WindowRacer& racer, Random& random, double share) const {
+    return racer.enlist(random, [this](Random& drawn) { return next_to_start(drawn); }, share);
+}
 
 void Race::end_placement(WindowRacer& racer) {
     Calling::place(nullptr, Call::none);
@@ -10,7 +36,7 @@ void Race::end_placement(WindowRacer& racer) {
 }
 
 bool Race::placed_cancel(WindowRacer& racer, Random& random) {
-    if (!racer.enlist(random))
+    if (!enlist(racer, random))
         return false;
     Calling::place(&racer, Call::io_cancel);
     cancel_one(racer.target().slot, random);
@@ -19,7 +45,7 @@ bool Race::placed_cancel(WindowRacer& racer, Random& random) {
 }
 
 bool Race::placed_reap(WindowRacer& racer, Random& random) {
-    if (!racer.enlist(random))
+    if (!enlist(racer, random))
         return false;
     static constexpr std::uint64_t timeouts_ns[] = {0, 50000, 300000};
     Calling::place(&racer, Call::io_getevents);
@@ -29,7 +55,7 @@ bool Race::placed_reap(WindowRacer& racer, Random& random) {
 }
 
 bool Race::placed_destroy(WindowRacer& racer, Random& random) {
-    if (!racer.enlist(random))
+    if (!enlist(racer, random))
         return false;
     Calling::place(&racer, Call::io_destroy);
     destroy(racer.target().context, random);

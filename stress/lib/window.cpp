@@ -44,6 +44,11 @@ bool comes_with_interrupts_off(std::uint8_t phase) {
     return phase == AT_COMPLETE || phase == AT_UNMAP || phase == AT_UNPIN || phase == AT_FREE;
 }
 
+// Nobody holds a lock at irq: what enters behind a cancel waits there, not under ctx_lock.
+std::uint32_t hold_phase(Stretch stretch) {
+    return stretch.from == AT_CANCEL ? std::uint32_t{AT_IRQ} : stretch.from;
+}
+
 // What is seen of a request before it comes to `phase`; AT_NO_PHASE: only that it was named.
 std::uint32_t phase_before(std::uint8_t phase) {
     switch (phase) {
@@ -142,20 +147,38 @@ std::unique_ptr<WindowControl> WindowControl::open(SharedRun& run, double aim) {
         header.magic != AT_MAGIC || header.version != AT_LAYOUT_VERSION ||
         header.holds_bytes < sizeof(at_holds))
         throw std::runtime_error(std::string(device) + ": not the injector of this agent");
-    void* memory = mmap(nullptr, header.holds_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(),
-                        static_cast<off_t>(header.holds_offset));
-    if (memory == MAP_FAILED)
-        throw_errno(std::string("mmap of ") + device);
-    return std::unique_ptr<WindowControl>(
-        new WindowControl(run, aim, static_cast<at_holds*>(memory), header.holds_bytes));
+    const auto map = [&](std::uint64_t from, std::uint64_t to, void* at, int protection) {
+        void* memory = mmap(at, to - from, protection, MAP_SHARED | (at ? MAP_FIXED : 0), file.get(),
+                            static_cast<off_t>(from));
+        if (memory == MAP_FAILED)
+            throw_errno(std::string("mmap of ") + device);
+        return static_cast<std::byte*>(memory);
+    };
+    std::byte* memory = map(0, header.total_bytes, nullptr, PROT_READ);
+    map(header.holds_offset, header.holds_offset + header.holds_bytes, memory + header.holds_offset,
+        PROT_READ | PROT_WRITE);
+    return std::unique_ptr<WindowControl>(new WindowControl(run, aim, memory, header));
 }
 
-WindowControl::WindowControl(SharedRun& run, double aim, at_holds* holds, std::size_t bytes)
-    : run_(run), book_(run.windows), aim_(aim), holds_(holds), bytes_(bytes),
-      began_ns_(monotonic_ns()) {}
+WindowControl::WindowControl(SharedRun& run, double aim, std::byte* memory, const at_header& header)
+    : run_(run), book_(run.windows), aim_(aim), memory_(memory), bytes_(header.total_bytes),
+      holds_(reinterpret_cast<at_holds*>(memory + header.holds_offset)), began_ns_(monotonic_ns()) {
+}
 
 WindowControl::~WindowControl() {
-    munmap(holds_, bytes_);
+    munmap(memory_, bytes_);
+}
+
+bool WindowControl::is_tried(const Target& target) const {
+    const std::uint8_t number = load(holds_->try_of_slot[target.slot]);
+    return number && load(holds_->tries[number - 1].cookie) ==
+                         cookie_of(target.slot, target.generation);
+}
+
+bool WindowControl::started(std::uint32_t slot, std::uint64_t generation) const {
+    const auto* words = reinterpret_cast<const std::uint64_t*>(memory_);
+    return AT_WORD_COOKIE(load(words[slot * AT_NR_RACERS + AT_DEVICE])) ==
+           cookie_of(slot, generation);
 }
 
 // Plans say what they want held; the search leaves the device most of its time.
@@ -213,9 +236,8 @@ void WindowControl::harvest(std::uint32_t record) {
         if (seen && from > seen)
             take_median(pair.lead_ns, from - seen);
     }
-    if (load(last.phase_ns[AT_QUEUE]) && load(last.phase_ns[AT_START]) && !load(last.hold[1].held_ns))
-        take_median(book_.in_ring_ns,
-                    load(last.phase_ns[AT_START]) - load(last.phase_ns[AT_QUEUE]));
+    if (own.named_ns && load(last.phase_ns[AT_START]) > own.named_ns)
+        take_median(book_.in_ring_ns, load(last.phase_ns[AT_START]) - own.named_ns);
     // The slot may name a later try by now.
     auto mine = static_cast<std::uint8_t>(record + 1);
     __atomic_compare_exchange_n(&holds_->try_of_slot[own.target.slot], &mine, std::uint8_t{0},
@@ -234,7 +256,7 @@ bool WindowControl::take_record(std::uint32_t& record) {
 }
 
 void WindowControl::fill(std::uint32_t record, const Target& target, const Offer& lead,
-                         std::uint32_t racers) {
+                         std::uint32_t racers, Random& random) {
     Try& own = tries_[record];
     at_try& shared = holds_->tries[record];
     const Placement& placement = lead.placement;
@@ -245,6 +267,7 @@ void WindowControl::fill(std::uint32_t record, const Target& target, const Offer
     own.racer = lead.racer;
     own.bin = placement.bin;
     own.target = target;
+    own.named_ns = stretch.from >= AT_START ? monotonic_ns() : 0;
     own.assembles = held && comes_with_interrupts_off(stretch.from);
     own.racers = racers;
     own.assembled.store(0, std::memory_order_relaxed);
@@ -253,7 +276,7 @@ void WindowControl::fill(std::uint32_t record, const Target& target, const Offer
     store(shared.number, own.number); // a hold of the last use ends here
     store(shared.cookie, 0U);
     const std::uint32_t phases[AT_NR_HOLDS] = {own.assembles ? std::uint32_t{AT_IRQ} : AT_NO_PHASE,
-                                               held ? stretch.from : AT_NO_PHASE};
+                                               held ? hold_phase(stretch) : AT_NO_PHASE};
     for (std::size_t i = 0; i < AT_NR_HOLDS; ++i)
         shared.hold[i] = {phases[i], static_cast<std::uint32_t>(book_.hold_ns), 0, 0, 0, 0, 0};
     for (auto& phase_ns : shared.phase_ns)
@@ -266,6 +289,8 @@ void WindowControl::fill(std::uint32_t record, const Target& target, const Offer
                                     : 0;
     shared.release_delay_ns =
         static_cast<std::uint32_t>(std::min<std::uint64_t>(delay, book_.hold_ns * 3 / 4));
+    // Alone, there is no other way; else some are entered as interrupts are handled everywhere.
+    shared.threaded = own.assembles && (run_.cpus < 2 || random.below(4));
     shared.arrivals_left = for_cancel ? 1 : static_cast<std::int32_t>(racers);
     store(shared.cookie, static_cast<std::uint32_t>(cookie_of(target.slot, target.generation)));
     store(holds_->try_of_slot[target.slot], static_cast<std::uint8_t>(record + 1));
@@ -284,12 +309,17 @@ void WindowControl::name_request(const Target& target, Random& random) {
     }
     harvest(record);
     Offer* second = random.below(3) ? nullptr : take_offer(random);
-    fill(record, target, *lead, second ? 2 : 1);
+    fill(record, target, *lead, second ? 2 : 1, random);
+    hand_out(record, target, *lead, second);
+}
+
+void WindowControl::hand_out(std::uint32_t record, const Target& target, Offer& lead,
+                             Offer* second) {
     if (second) {
         book_.together.fetch_add(1, std::memory_order_relaxed);
-        second->placement = lead->placement;
+        second->placement = lead.placement;
     }
-    for (Offer* offer : {lead, second}) {
+    for (Offer* offer : {&lead, second}) {
         if (!offer)
             continue;
         offer->target = target;
@@ -338,12 +368,39 @@ template <typename Ready> bool WindowRacer::wait(Ready ready, std::uint64_t boun
     return true;
 }
 
-bool WindowRacer::enlist(Random& random, double share) {
+// Without a submitter: a request in flight, on its way through the ring.
+bool WindowRacer::name_oneself(Random& random, const WindowControl::Chooser& choose) {
+    const std::optional<Target> target = choose(random);
+    std::uint32_t record = 0;
+    if (!target || control_->is_tried(*target) || !control_->take_record(record))
+        return false;
+    control_->harvest(record);
+    Offer* second = random.below(3) ? nullptr : control_->take_offer(random);
+    control_->fill(record, *target, *offer_, second ? 2 : 1, random);
+    control_->hand_out(record, *target, *offer_, second);
+    take_part();
+    return true;
+}
+
+void WindowRacer::take_part() {
+    offer_->state.store(static_cast<std::uint32_t>(OfferState::idle), std::memory_order_relaxed);
+    placement_ = offer_->placement;
+    target_ = offer_->target;
+    try_ = &control_->holds_->tries[offer_->record];
+    own_ = &control_->tries_[offer_->record];
+    called_ = false;
+    arrived_ = false;
+}
+
+bool WindowRacer::enlist(Random& random, const WindowControl::Chooser& choose, double share) {
     if (!offer_ || !random.chance(share * control_->aim_) ||
         !director_->next(random, offer_->placement))
         return false;
-    if (is_held(offer_->placement.bin) && !control_->holds_allowed(control_->book_.stretch[offer_->placement.stretch]))
+    const Stretch stretch = control_->book_.stretch[offer_->placement.stretch];
+    if (is_held(offer_->placement.bin) && !control_->holds_allowed(stretch))
         offer_->placement.bin = Bin::free;
+    if (stretch.from >= AT_START)
+        return name_oneself(random, choose);
     control_->open_offers_.fetch_add(1, std::memory_order_relaxed);
     offer_->state.store(static_cast<std::uint32_t>(OfferState::open), std::memory_order_release);
     const std::uint64_t until = monotonic_ns() + enlist_ns;
@@ -362,13 +419,7 @@ bool WindowRacer::enlist(Random& random, double share) {
         }
         wait_for_change(offer_->state, state, over ? 50 * us : until - now);
     }
-    offer_->state.store(static_cast<std::uint32_t>(OfferState::idle), std::memory_order_relaxed);
-    placement_ = offer_->placement;
-    target_ = offer_->target;
-    try_ = &control_->holds_->tries[offer_->record];
-    own_ = &control_->tries_[offer_->record];
-    called_ = false;
-    arrived_ = false;
+    take_part();
     return true;
 }
 
@@ -387,7 +438,11 @@ void WindowRacer::wait_for_hold() {
     at_hold& hold = try_->hold[1];
     auto held = [&] { return load(hold.held_ns) != 0 || request_ended(); };
     if (!own_->assembles) {
+        const Stretch stretch = control_->book_.stretch[placement_.stretch];
         wait(held, arrival_ns, false);
+        if (stretch.from == AT_CANCEL)
+            wait([&] { return load(try_->phase_ns[AT_CANCEL]) != 0 || request_ended(); },
+                 approach_ns, false);
         return;
     }
     at_hold& assembly = try_->hold[0];
@@ -436,9 +491,8 @@ void WindowRacer::wait_unheld() {
     // A nap is longer than all of the way from start to the end, and the wait in the ring is longer
     // than naps: they end shortly before start is expected.
     if (seen == AT_START || seen == AT_IRQ) {
-        wait([&] { return reached(AT_QUEUE); }, arrival_ns, false);
-        const std::uint64_t wake_at = load(try_->phase_ns[AT_QUEUE]) +
-                                      control_->book_.in_ring_ns.load(std::memory_order_relaxed) / 2;
+        const std::uint64_t wake_at =
+            monotonic_ns() + control_->book_.in_ring_ns.load(std::memory_order_relaxed) / 2;
         wait([&] { return reached(AT_START) || monotonic_ns() >= wake_at; }, arrival_ns, false);
     }
     wait([&] { return reached(seen); }, approach_ns, true);

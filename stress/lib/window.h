@@ -2,25 +2,31 @@
 //
 //   racer       enlist ········ named ··· wait for A ··· [ call ] ··· finish
 //                  |              ^            ^            |
-//   submitter      +--- offer ----+ io_submit  |            |
+//   submitter      +--- offer ----+ io_submit  |            |        (A before the device's part;
+//   itself         +-- in flight -+            |            |         later ones it names itself)
 //   request                          ── queue ─┴ A = held = ┴── B ── …
 //
 // A racer opens an offer (where it wants to be, WindowDirector); the next submitter names one of
 // its requests for it, before io_submit(), in a record of the injector's (struct at_try,
 // fault/fail_injector.h).  The racer watches that record, without a system call, and does its
-// ordinary call when the request has come to A.  The injector keeps the request at A until the
+// ordinary call when the request has come to A.  A request waits in the ring for long, so for an A
+// of the device's or later the racer takes one that is about to leave it.  The injector keeps the request at A until the
 // call has entered or returned, or a bound is over, and writes down when each phase passed and,
 // by probes on the system calls, when the call began and ended.  Whether the two met is judged by
 // these times (judge_meeting), never by the intention.
 //
-// Where A comes with interrupts off, the injector can hold it for at most 100 us: too short for a
-// thread to be scheduled.  There the racers are assembled at irq first, which may be held longer.
+// Where A comes with interrupts off, the injector can hold it for at most 100 us, and only while
+// another CPU is online: too short for a thread to be scheduled.  There the racers are assembled at
+// irq first, which may be held longer, and most of these interrupts are handled in a thread, as a
+// kernel with threaded interrupts does, so that A can be held as long, on one CPU too.
 // An offer may be joined by a second racer of any kind: both then enter the same stretch.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "fail_injector.h"
@@ -52,6 +58,11 @@ public:
     WindowControl& operator=(const WindowControl&) = delete;
 
     // Submitters, before io_submit(): does a racer wait for a request?
+    // Where the request is before its device part; the racer's own choice, once it is in flight.
+    using Chooser = std::function<std::optional<Target>(Random&)>;
+    // Has the device taken it?
+    bool started(std::uint32_t slot, std::uint64_t generation) const;
+
     bool wanted() const { return open_offers_.load(std::memory_order_relaxed) > 0; }
     void name_request(const Target& target, Random& random);
     // Cancellers: a request whose cancellation somebody wants to enter; max_slots: none.
@@ -81,6 +92,7 @@ private:
         Racer racer{}; // whose placement it is
         Bin bin{};
         Target target;
+        std::uint64_t named_ns = 0; // in flight then; 0: not submitted yet
         bool assembles = false;
         std::uint32_t racers = 0;
         std::atomic<std::uint32_t> assembled{0};
@@ -88,19 +100,23 @@ private:
         std::atomic<bool> in_use{false};
     };
 
-    WindowControl(SharedRun& run, double aim, at_holds* holds, std::size_t bytes);
+    WindowControl(SharedRun& run, double aim, std::byte* memory, const at_header& header);
+    bool is_tried(const Target& target) const;
     Offer* take_offer(Random& random);
     bool take_record(std::uint32_t& record);
     void harvest(std::uint32_t record);
     void give_back(Offer& offer);
-    void fill(std::uint32_t record, const Target& target, const Offer& lead, std::uint32_t racers);
+    void fill(std::uint32_t record, const Target& target, const Offer& lead, std::uint32_t racers,
+              Random& random);
+    void hand_out(std::uint32_t record, const Target& target, Offer& lead, Offer* second);
     bool holds_allowed(Stretch stretch) const;
 
     SharedRun& run_;
     WindowBook& book_;
     const double aim_;
-    at_holds* const holds_;
+    std::byte* const memory_; // all that the injector maps
     const std::size_t bytes_;
+    at_holds* const holds_;
     const std::uint64_t began_ns_;
     std::atomic<std::uint32_t> open_offers_{0};
     std::atomic<std::uint32_t> wanted_cancel_{max_slots};
@@ -120,7 +136,8 @@ public:
 
     // True in the share of calls that are aimed, when a submitter named a request within a bound.
     // Then the racer makes its call, or not, and must finish().
-    bool enlist(Random& random, double share = 1);
+    // `choose` names a request in flight that the device has not taken yet.
+    bool enlist(Random& random, const WindowControl::Chooser& choose, double share = 1);
     const Target& target() const { return target_; }
     void before_call() override;
     void after_call() override;
@@ -130,6 +147,8 @@ private:
     using Offer = WindowControl::Offer;
     using OfferState = WindowControl::OfferState;
 
+    bool name_oneself(Random& random, const WindowControl::Chooser& choose);
+    void take_part();
     template <typename Ready> bool wait(Ready ready, std::uint64_t bound_ns, bool spins);
     bool request_ended() const;
     void wait_for_hold();

@@ -84,7 +84,7 @@ struct WindowBook {
     HeatPair pair[racers_count][max_stretches];
     std::atomic<std::uint64_t> held_ns;  // the device's events were deferred, in sum
     std::atomic<std::uint64_t> slept_ns; // submitters and work items were held, in sum
-    std::atomic<std::uint32_t> in_ring_ns; // running median from queue to start
+    std::atomic<std::uint32_t> in_ring_ns; // running median from naming a flying request to its start
     std::atomic<std::uint32_t> untimed; // calls that the kernel did not time: bracketed by user space
     std::atomic<std::uint32_t> together; // tries with more than one racer
 };
