@@ -17,8 +17,8 @@ std::optional<Target> Race::next_to_start(Random& random) const {
             submitter.recent[(head - 1 - age) % recent_kept].load(std::memory_order_relaxed);
         const Slot& slot = shared_.slots[index];
         const std::uint64_t word = slot.word.load(std::memory_order_acquire);
-        if (state_of(word) != SlotState::flying ||
-            windows_->started(index, generation_of(word)) || pass-- > 0)
+        if (state_of(word) != SlotState::flying || windows_->started(index, generation_of(word)) ||
+            pass-- > 0)
             continue;
         return Target{index, generation_of(word), slot.context.load(std::memory_order_relaxed),
                       slot.incarnation.load(std::memory_order_relaxed)};
@@ -27,7 +27,8 @@ std::optional<Target> Race::next_to_start(Random& random) const {
 }
 
 bool Race::enlist(WindowRacer& racer, Random& random, double share) const {
-    return racer.enlist(random, [this](Random& drawn) { return next_to_start(drawn); }, share);
+    return racer.enlist(
+        random, [this](Random& drawn) { return next_to_start(drawn); }, share);
 }
 
 void Race::end_placement(WindowRacer& racer) {

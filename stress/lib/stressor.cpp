@@ -3,6 +3,7 @@
 #include "lib/oracles/late_watch.h"
 #include "lib/oracles/lost.h"
 #include "lib/race.h"
+#include "lib/window.h"
 
 namespace at {
 
@@ -30,6 +31,18 @@ public:
         shared.slots_used = geometry_.slots;
         shared.buffer_stride = geometry_.buffer_stride;
         shared.timeout_ns = timeout_ns_;
+    }
+
+    void choose_windows(SharedRun& shared) override {
+        const KnobValues& knobs = setup_.bound.knobs;
+        if (aim_of(setup_.plan, knobs) <= 0)
+            return;
+        bool racers[racers_count] = {};
+        racers[static_cast<std::size_t>(Racer::submitter)] = knobs.integer("submitters") > 1;
+        racers[static_cast<std::size_t>(Racer::canceller)] = knobs.integer("cancellers") > 0;
+        racers[static_cast<std::size_t>(Racer::destroyer)] = knobs.integer("destroyers") > 0;
+        racers[static_cast<std::size_t>(Racer::reaper)] = knobs.integer("reapers") > 0;
+        at::choose_windows(shared.windows, setup_.plan.windows, racers, timeout_ns_);
     }
 
     bool run(SharedRun& shared, std::byte* buffers) override {

@@ -37,6 +37,8 @@ public:
     virtual std::uint64_t overdue_ns() const = 0;
     // Before the fork: what `shared` must say before anybody reads it.
     virtual void prepare(SharedRun& shared) = 0;
+    // Before the fork, where the target carries marks: the windows that racers shall be placed in.
+    virtual void choose_windows(SharedRun&) {}
     // In the child: the race from begin to end.  False: it could not be run.
     virtual bool run(SharedRun& shared, std::byte* buffers) = 0;
     // In the supervisor, every 50 ms.  A finding here ends the run.

@@ -25,12 +25,8 @@
 #include "lib/scenario.h"
 #include "lib/stressor.h"
 #include "lib/system.h"
-<<<<<<< HEAD
-#include "lib/work_beats.h"
-=======
-#include "lib/window.h"
 #include "lib/window_report.h"
->>>>>>> 1732bf7 (fault, stress: holds and tries: racers placed in a stretch of a named request, judged by the kernel's clock)
+#include "lib/work_beats.h"
 
 namespace at {
 
@@ -125,21 +121,16 @@ private:
 
     // Marks are switched on for what needs them, and only then.
     void place_windows() {
-        const bool injector = std::any_of(request_.modules.begin(), request_.modules.end(),
-                                          [](const ModuleFile& m) { return m.name == "fail_injector"; });
-        const bool aimed = aim_of(request_.plan, setup_.bound.knobs) > 0;
+        const bool injector =
+            std::any_of(request_.modules.begin(), request_.modules.end(),
+                        [](const ModuleFile& m) { return m.name == "fail_injector"; });
         if (!request_.plan.windows.empty() && !injector)
             throw PlanError("this target carries no marks: no window of it can be entered");
-        marks_ = !request_.plan.faults.empty() || (injector && aimed);
-        if (!injector || !aimed)
-            return;
-        const KnobValues& knobs = setup_.bound.knobs;
-        bool racers[racers_count] = {};
-        racers[static_cast<std::size_t>(Racer::submitter)] = knobs.integer("submitters") > 1;
-        racers[static_cast<std::size_t>(Racer::canceller)] = knobs.integer("cancellers") > 0;
-        racers[static_cast<std::size_t>(Racer::destroyer)] = knobs.integer("destroyers") > 0;
-        racers[static_cast<std::size_t>(Racer::reaper)] = knobs.integer("reapers") > 0;
-        choose_windows(run_.windows, request_.plan.windows, racers, run_.timeout_ns);
+        if (injector)
+            stressor_->choose_windows(run_);
+        if (!request_.plan.windows.empty() && !run_.windows.stretches)
+            throw PlanError("this scenario places no racers in windows");
+        marks_ = !request_.plan.faults.empty() || run_.windows.stretches;
     }
 
     void add(const Finding& finding) {

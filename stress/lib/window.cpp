@@ -116,16 +116,17 @@ void choose_windows(WindowBook& book, const std::vector<Window>& planned,
         book.hold_ns = 0;
         for (const Window& window : planned)
             if (!window.hold.empty())
-                book.hold_ns = std::max(
-                    book.hold_ns, static_cast<std::uint64_t>(parse_duration_ns(window.hold)));
+                book.hold_ns = std::max(book.hold_ns,
+                                        static_cast<std::uint64_t>(parse_duration_ns(window.hold)));
         book.hold_ns = std::min<std::uint64_t>(book.hold_ns, AT_HOLD_MAX_NS);
         book.planned = true;
         return;
     }
     static constexpr Stretch all[] = {
-        {AT_SUBMIT, AT_PIN},     {AT_PIN, AT_MAP},      {AT_MAP, AT_QUEUE},   {AT_QUEUE, AT_START},
-        {AT_START, AT_IRQ},      {AT_IRQ, AT_COMPLETE}, {AT_COMPLETE, AT_UNMAP},
-        {AT_UNMAP, AT_UNPIN},    {AT_UNPIN, AT_FREE},   {AT_CANCEL, AT_COMPLETE},
+        {AT_SUBMIT, AT_PIN},      {AT_PIN, AT_MAP},     {AT_MAP, AT_QUEUE},
+        {AT_QUEUE, AT_START},     {AT_START, AT_IRQ},   {AT_IRQ, AT_COMPLETE},
+        {AT_COMPLETE, AT_UNMAP},  {AT_UNMAP, AT_UNPIN}, {AT_UNPIN, AT_FREE},
+        {AT_CANCEL, AT_COMPLETE},
     };
     for (const Stretch stretch : all)
         for (std::size_t racer = 0; racer < racers_count; ++racer)
@@ -148,8 +149,8 @@ std::unique_ptr<WindowControl> WindowControl::open(SharedRun& run, double aim) {
         header.holds_bytes < sizeof(at_holds))
         throw std::runtime_error(std::string(device) + ": not the injector of this agent");
     const auto map = [&](std::uint64_t from, std::uint64_t to, void* at, int protection) {
-        void* memory = mmap(at, to - from, protection, MAP_SHARED | (at ? MAP_FIXED : 0), file.get(),
-                            static_cast<off_t>(from));
+        void* memory = mmap(at, to - from, protection, MAP_SHARED | (at ? MAP_FIXED : 0),
+                            file.get(), static_cast<off_t>(from));
         if (memory == MAP_FAILED)
             throw_errno(std::string("mmap of ") + device);
         return static_cast<std::byte*>(memory);
@@ -171,8 +172,8 @@ WindowControl::~WindowControl() {
 
 bool WindowControl::is_tried(const Target& target) const {
     const std::uint8_t number = load(holds_->try_of_slot[target.slot]);
-    return number && load(holds_->tries[number - 1].cookie) ==
-                         cookie_of(target.slot, target.generation);
+    return number &&
+           load(holds_->tries[number - 1].cookie) == cookie_of(target.slot, target.generation);
 }
 
 bool WindowControl::started(std::uint32_t slot, std::uint64_t generation) const {
@@ -284,9 +285,8 @@ void WindowControl::fill(std::uint32_t record, const Target& target, const Offer
     // io_destroy() returns only after the request: what is waited for is its cancellation.
     const bool for_cancel = lead.racer == Racer::destroyer && placement.bin == Bin::inside;
     shared.release_phase = for_cancel ? std::uint32_t{AT_CANCEL} : AT_NO_PHASE;
-    const std::uint64_t delay = held && !is_after(placement.bin)
-                                    ? delay_of(placement, pair.call_ns.load())
-                                    : 0;
+    const std::uint64_t delay =
+        held && !is_after(placement.bin) ? delay_of(placement, pair.call_ns.load()) : 0;
     shared.release_delay_ns =
         static_cast<std::uint32_t>(std::min<std::uint64_t>(delay, book_.hold_ns * 3 / 4));
     // Alone, there is no other way; else some are entered as interrupts are handled everywhere.
@@ -411,9 +411,8 @@ bool WindowRacer::enlist(Random& random, const WindowControl::Chooser& choose, d
         const std::uint64_t now = monotonic_ns();
         const bool over = now >= until || control_->run_.stop.load(std::memory_order_relaxed);
         if (over && state == static_cast<std::uint32_t>(OfferState::open) &&
-            offer_->state.compare_exchange_strong(state,
-                                                  static_cast<std::uint32_t>(OfferState::idle),
-                                                  std::memory_order_acq_rel)) {
+            offer_->state.compare_exchange_strong(
+                state, static_cast<std::uint32_t>(OfferState::idle), std::memory_order_acq_rel)) {
             control_->open_offers_.fetch_sub(1, std::memory_order_relaxed);
             return false;
         }

@@ -10,10 +10,10 @@
 // its requests for it, before io_submit(), in a record of the injector's (struct at_try,
 // fault/fail_injector.h).  The racer watches that record, without a system call, and does its
 // ordinary call when the request has come to A.  A request waits in the ring for long, so for an A
-// of the device's or later the racer takes one that is about to leave it.  The injector keeps the request at A until the
-// call has entered or returned, or a bound is over, and writes down when each phase passed and,
-// by probes on the system calls, when the call began and ended.  Whether the two met is judged by
-// these times (judge_meeting), never by the intention.
+// of the device's or later the racer takes one that is about to leave it.  The injector keeps the
+// request at A until the call has entered or returned, or a bound is over, and writes down when
+// each phase passed and, by probes on the system calls, when the call began and ended.  Whether the
+// two met is judged by these times (judge_meeting), never by the intention.
 //
 // Where A comes with interrupts off, the injector can hold it for at most 100 us, and only while
 // another CPU is online: too short for a thread to be scheduled.  There the racers are assembled at

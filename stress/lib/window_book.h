@@ -61,14 +61,14 @@ struct HeatBin {
 };
 
 struct HeatPair {
-    std::atomic<std::uint32_t> wanted;  // 1: placed in this run
-    std::atomic<std::uint32_t> held;    // tries in which a hold took place
+    std::atomic<std::uint32_t> wanted; // 1: placed in this run
+    std::atomic<std::uint32_t> held;   // tries in which a hold took place
     std::atomic<std::uint32_t> hits_held;
     std::atomic<std::uint32_t> expired; // holds whose bound was over before the release
     std::atomic<std::uint32_t> voids;   // the request never reached A, or the racer could not call
     std::atomic<std::uint32_t> call_ns; // running medians, 0: not yet known
     std::atomic<std::uint32_t> stretch_ns;
-    std::atomic<std::uint32_t> lead_ns;    // from the phase before A to A
+    std::atomic<std::uint32_t> lead_ns;     // from the phase before A to A
     std::atomic<std::uint32_t> reaction_ns; // from a racer's decision to its call's entry
     HeatBin bin[bins_count];
 
@@ -84,8 +84,10 @@ struct WindowBook {
     HeatPair pair[racers_count][max_stretches];
     std::atomic<std::uint64_t> held_ns;  // the device's events were deferred, in sum
     std::atomic<std::uint64_t> slept_ns; // submitters and work items were held, in sum
-    std::atomic<std::uint32_t> in_ring_ns; // running median from naming a flying request to its start
-    std::atomic<std::uint32_t> untimed; // calls that the kernel did not time: bracketed by user space
+    std::atomic<std::uint32_t>
+        in_ring_ns; // running median from naming a flying request to its start
+    std::atomic<std::uint32_t>
+        untimed; // calls that the kernel did not time: bracketed by user space
     std::atomic<std::uint32_t> together; // tries with more than one racer
 };
 

@@ -15,8 +15,8 @@ struct Share {
     std::uint32_t low;
     std::uint32_t high;
 };
-constexpr std::array<Share, bins_count> shares = {
-    Share{0, 0}, {0, 2}, {2, 8}, {8, 32}, {0, 1}, {1, 4}, {4, 12}, {0, 24}};
+constexpr std::array<Share, bins_count> shares = {Share{0, 0}, {0, 2}, {2, 8},  {8, 32},
+                                                  {0, 1},      {1, 4}, {4, 12}, {0, 24}};
 
 } // namespace
 
@@ -73,7 +73,9 @@ void take_median(std::atomic<std::uint32_t>& median, std::uint64_t value_ns) {
     const std::uint32_t old = median.load(std::memory_order_relaxed);
     const std::uint32_t step = old / 8 + 1;
     // Others may take it at the same time; a lost step is no loss.
-    median.store(!old ? std::max(value, 1U) : value > old ? old + step : std::max(old - step, 1U),
+    median.store(!old          ? std::max(value, 1U)
+                 : value > old ? old + step
+                               : std::max(old - step, 1U),
                  std::memory_order_relaxed);
 }
 

@@ -45,8 +45,8 @@ private:
     std::size_t at_ = 0;
 };
 
-// A running median, in steps of an eighth, that the first value begins.  A mean would follow the few
-// values that are a thousand times the others: a guest's CPU that was not scheduled.
+// A running median, in steps of an eighth, that the first value begins.  A mean would follow the
+// few values that are a thousand times the others: a guest's CPU that was not scheduled.
 void take_median(std::atomic<std::uint32_t>& median, std::uint64_t value_ns);
 
 } // namespace at

@@ -33,9 +33,9 @@ json window_hits(const WindowBook& book) {
     json hits = json::object();
     for_each_pair(book, [&](Racer racer, Stretch stretch, const HeatPair& pair) {
         hits[window_name(racer, stretch)] = {
-            {"tries", pair.tries()},           {"hits", pair.hits()},
-            {"held", value(pair.held)},        {"hits_held", value(pair.hits_held)},
-            {"expired", value(pair.expired)},  {"voids", value(pair.voids)},
+            {"tries", pair.tries()},          {"hits", pair.hits()},
+            {"held", value(pair.held)},       {"hits_held", value(pair.hits_held)},
+            {"expired", value(pair.expired)}, {"voids", value(pair.voids)},
         };
     });
     return hits;

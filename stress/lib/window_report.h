@@ -1,4 +1,5 @@
-// The heat map and the rates of each window, as the result tells them (docs/interfaces.md section 4).
+// The heat map and the rates of each window, as the result tells them (docs/interfaces.md section
+// 4).
 #pragma once
 
 #include <nlohmann/json.hpp>
