@@ -79,6 +79,7 @@ struct zcdma_engine {
 	unsigned int nr_held;
 	ktime_t ask_at;		/* when to ask for them again */
 	bool threaded;		/* the line is quiet until irq_work has begun */
+	struct workqueue_struct *irq_thread;
 	struct work_struct irq_work;
 	bool spurious;		/* one for nothing at the next tick's begin */
 
@@ -197,7 +198,7 @@ static void soft_raise(struct zcdma_engine *e, u32 tag)
 {
 	if (!e->threaded && at_threaded(tag)) {
 		e->threaded = true;
-		queue_work(system_highpri_wq, &e->irq_work);
+		queue_work(e->irq_thread, &e->irq_work);
 		return;
 	}
 	e->raise = max(e->raise, 1U);
@@ -260,7 +261,7 @@ static void soft_request_irq(struct zcdma_engine *e, u32 tag)
 static void soft_ask_held(struct zcdma_engine *e, ktime_t now)
 {
 	unsigned int i, kept = 0, nr_held = e->nr_held;
-	u64 next_ns = U64_MAX;
+	u64 next_ns = ~0ULL;
 
 	if (!nr_held || ktime_compare(now, e->ask_at) < 0)
 		return;
@@ -874,7 +875,7 @@ static void soft_destroy(struct zcdma_engine *e)
 	hrtimer_cancel(&e->tick.timer);
 	hrtimer_cancel(&e->irq.timer);
 	hrtimer_cancel(&e->steered.timer);
-	cancel_work_sync(&e->irq_work);
+	destroy_workqueue(e->irq_thread);
 	vfree(e->mem);
 	kfree(e);
 }
@@ -887,7 +888,11 @@ static struct zcdma_engine *soft_create(const struct zcdma_engine_config *config
 		return NULL;
 	e->config = *config;
 	e->mem = vzalloc(config->mem_bytes);
-	if (!e->mem) {
+	e->irq_thread = alloc_workqueue("zcdma-irq", WQ_UNBOUND | WQ_HIGHPRI, 1);
+	if (!e->mem || !e->irq_thread) {
+		if (e->irq_thread)
+			destroy_workqueue(e->irq_thread);
+		vfree(e->mem);
 		kfree(e);
 		return NULL;
 	}
