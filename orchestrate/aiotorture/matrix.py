@@ -164,6 +164,32 @@ def _scenarios(selection: Selection, wanted: Sequence[str], every: Sequence[str]
     return [s for s in selection.scenarios if s in every] if selection.scenarios else list(wanted)
 
 
+def _rows(
+    selection: Selection, target: str, profile: dict[str, Any], table: dict[str, Any]
+) -> list[tuple[str, dict[str, Any], str, int]]:
+    """Plan, its row, scenario, CPUs: each plan with each scenario, then the pairs that `also` names."""
+    wants = _wants(profile, target)
+    scenarios = _scenarios(selection, wants["scenarios"], _scenarios_of(table, target))
+    rows = [
+        (name, row, scenario, cpus)
+        for name, row in _named_plans(selection, wants["plans"], table).items()
+        for scenario in scenarios
+        for cpus in _cpus(selection, wants["cpus"])
+    ]
+    there = {(name, scenario, cpus) for name, _, scenario, cpus in rows}
+    also = profile.get("also", []) if target == "zcdma" and selection.faults is None else []
+    for entry in also:
+        if selection.scenarios and entry["scenario"] not in selection.scenarios:
+            continue
+        rows += [
+            (name, table["plan"][name], entry["scenario"], cpus)
+            for name in entry["plans"]
+            for cpus in entry.get("cpus", wants["cpus"])
+            if (name, entry["scenario"], cpus) not in there
+        ]
+    return rows
+
+
 def cells(selection: Selection) -> list[Cell]:
     """The controls first, then the matrix. With a mutant asked for there are no controls: the
     question is then whether this one is found."""
@@ -190,34 +216,30 @@ def cells(selection: Selection) -> list[Cell]:
         for series in series_list:
             for target in chosen_targets:
                 wants = _wants(profile, target)
-                scenarios = _scenarios(selection, wants["scenarios"], _scenarios_of(table, target))
-                plans = _named_plans(selection, wants["plans"], table)
-                for name, row in plans.items():
-                    for scenario in scenarios:
-                        for cpus in _cpus(selection, wants["cpus"]):
-                            words = [series, target, scenario, name]
-                            words += [row["knobs"].get("cancel", "callback")] if target == "zcdma" else []
-                            words += [f"{cpus}cpu"]
-                            words += [mutant.name] if mutant else []
-                            words += [f"r{repeat + 1}"] if profile["repeats"] > 1 else []
-                            cell_id = "-".join(words)
-                            seed = cell_seed(selection.seed, cell_id)
-                            own_knobs = wants.get("knobs", {}).get(scenario, {})
-                            knobs = {"time": time, **row["knobs"], **own_knobs}
-                            knobs |= {"time": selection.time} if selection.time else {}
-                            chosen.append(
-                                Cell(
-                                    id=cell_id,
-                                    target=target,
-                                    kernel=series,
-                                    lane=selection.lane,
-                                    cpus=cpus,
-                                    plan=_plan(scenario, knobs, row["faults"], seed),
-                                    mutant=mutant,
-                                    minima_scale=scale,
-                                    perf=selection.perf,
-                                )
-                            )
+                for name, row, scenario, cpus in _rows(selection, target, profile, table):
+                    words = [series, target, scenario, name]
+                    words += [row["knobs"].get("cancel", "callback")] if target == "zcdma" else []
+                    words += [f"{cpus}cpu"]
+                    words += [mutant.name] if mutant else []
+                    words += [f"r{repeat + 1}"] if profile["repeats"] > 1 else []
+                    cell_id = "-".join(words)
+                    seed = cell_seed(selection.seed, cell_id)
+                    own_knobs = wants.get("knobs", {}).get(scenario, {})
+                    knobs = {"time": time, **row["knobs"], **own_knobs}
+                    knobs |= {"time": selection.time} if selection.time else {}
+                    chosen.append(
+                        Cell(
+                            id=cell_id,
+                            target=target,
+                            kernel=series,
+                            lane=selection.lane,
+                            cpus=cpus,
+                            plan=_plan(scenario, knobs, row["faults"], seed),
+                            mutant=mutant,
+                            minima_scale=scale,
+                            perf=selection.perf,
+                        )
+                    )
     if selection.scenarios and not any(not cell.control for cell in chosen):
         asked = ", ".join(selection.scenarios)
         raise ConfigurationError(f"no target of {', '.join(chosen_targets)} has scenario {asked}")

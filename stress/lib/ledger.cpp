@@ -8,16 +8,17 @@
 namespace at {
 
 const char* call_name(Call call) {
-    static const char* const names[] = {"none",         "io_setup",   "io_submit", "io_cancel",
-                                        "io_getevents", "io_destroy", "pread",     "pwrite"};
+    static const char* const names[] = {
+        "none",  "io_setup", "io_submit",     "io_cancel",     "io_getevents", "io_destroy",
+        "pread", "pwrite",   "open",          "close",         "fork",         "waitpid",
+        "remap", "removal",  "delete_module", "io_pgetevents", "hotplug",      "reclaim"};
     static_assert(std::size(names) == static_cast<std::size_t>(Call::count));
     return call < Call::count ? names[static_cast<std::uint32_t>(call)] : "?";
 }
 
 const char* role_name(Role role) {
-    static const char* const names[] = {"none",   "submitter", "canceller",
-                                        "reaper", "destroyer", "main",
-                                        "tender"};
+    static const char* const names[] = {"none",      "submitter", "canceller", "reaper",
+                                        "destroyer", "main",      "tender",    "disturber"};
     const auto index = static_cast<std::uint32_t>(role);
     return index < std::size(names) ? names[index] : "?";
 }
@@ -57,7 +58,25 @@ const char* counter_name(Counter counter) {
                                         "wakes",
                                         "closes",
                                         "hangups",
-                                        "freed_queues"};
+                                        "freed_queues",
+                                        "lives",
+                                        "closed_inflight",
+                                        "unloads_refused",
+                                        "removals",
+                                        "removed_inflight",
+                                        "reloads",
+                                        "signals_met",
+                                        "waits_timed",
+                                        "forks",
+                                        "forked_inflight",
+                                        "remapped_inflight",
+                                        "rings_moved",
+                                        "limit_reached",
+                                        "storms",
+                                        "hotplugs",
+                                        "reclaims",
+                                        "compared",
+                                        "compared_uring"};
     static_assert(std::size(names) == counters_count);
     return names[static_cast<std::uint32_t>(counter)];
 }
@@ -92,6 +111,12 @@ EventVerdict book_event(Slot& slot, std::uint64_t generation) {
     } while (!slot.events.compare_exchange_weak(seen, seen + 1, std::memory_order_acq_rel,
                                                 std::memory_order_acquire));
     return (seen & 0xff) == 0 ? EventVerdict::first : EventVerdict::duplicate;
+}
+
+bool take_settling(Slot& slot, std::uint64_t generation) {
+    std::uint64_t free = generation << 8;
+    // acq_rel: the one who settles sees the buffer as the one who set it up left it.
+    return slot.settler.compare_exchange_strong(free, free | 1, std::memory_order_acq_rel);
 }
 
 std::string describe_slot(const SharedRun& run, std::uint32_t index) {

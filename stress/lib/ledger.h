@@ -82,6 +82,9 @@ struct alignas(64) Slot {
     std::atomic<std::uint32_t> einval;
     std::atomic<std::uint32_t> lost_cancels; // cancels of the request while it was Flying
     std::atomic<std::uint32_t> reported;     // the lost event was told
+    // generation << 8 | who verifies and re-patterns the buffer: whoever took it first, the reaper
+    // or a disturber that changes the mapping under the request.
+    std::atomic<std::uint64_t> settler;
 
     // Written by the owner before Prepared, constant until Idle.  The first two are atomic because
     // a destroyer that sweeps looks at the slots of other contexts too, and those move on under
@@ -92,6 +95,7 @@ struct alignas(64) Slot {
     std::uint32_t length;
     std::uint32_t segments;
     Segment segment[max_segments];
+    std::uint32_t device_epoch; // SharedRun::device_epoch when it was drawn
     bool is_read;
     bool is_sync;
     bool nowait;
@@ -111,7 +115,7 @@ struct alignas(64) Slot {
 
 // --- a context ---------------------------------------------------------------------------------
 
-enum class ContextState : std::uint32_t { empty, live, claimed, dying, dead };
+enum class ContextState : std::uint32_t { empty, live, claimed, dying, dead, moving };
 
 // Racers enter a context before they use its id and leave it afterwards.  The destroyer marks it
 // dead after io_destroy() returned and waits until nobody is inside; only then are its unanswered
@@ -140,11 +144,31 @@ enum class Call : std::uint32_t {
     io_destroy,
     pread,
     pwrite,
+    // Of the disturbers: what a scenario has beside the four racers.
+    open,
+    close,
+    fork,
+    waitpid,
+    remap,
+    removal,
+    delete_module,
+    io_pgetevents,
+    hotplug,
+    reclaim,
     count
 };
 const char* call_name(Call call);
 
-enum class Role : std::uint32_t { none, submitter, canceller, reaper, destroyer, main, tender };
+enum class Role : std::uint32_t {
+    none,
+    submitter,
+    canceller,
+    reaper,
+    destroyer,
+    main,
+    tender,
+    disturber
+};
 const char* role_name(Role role);
 
 struct alignas(64) ThreadBoard {
@@ -188,10 +212,29 @@ enum class Counter : std::uint32_t {
     watched_again,
     submit_calls,
     reap_calls,
-    wakes,     // times that a polled file was made ready
-    closes,    // polled files closed with requests in flight
-    hangups,   // polled files whose other end was closed
+    wakes,        // times that a polled file was made ready
+    closes,       // polled files closed with requests in flight
+    hangups,      // polled files whose other end was closed
     freed_queues, // submits whose wait queue was freed at once
+    lives,        // processes that were ended in mid-flight, one after another
+    // Of the disturbers.
+    closed_inflight,
+    unloads_refused,
+    removals,
+    removed_inflight,
+    reloads,
+    signals_met,
+    waits_timed,
+    forks,
+    forked_inflight,
+    remapped_inflight,
+    rings_moved,
+    limit_reached,
+    storms,
+    hotplugs,
+    reclaims,
+    compared,
+    compared_uring,
     count
 };
 const char* counter_name(Counter counter);
@@ -222,7 +265,9 @@ constexpr std::uint32_t max_threads = 128;
 constexpr std::uint32_t max_contexts = 64;
 
 struct SharedRun {
-    std::atomic<std::uint32_t> stop;    // racers end; reapers go on
+    std::atomic<std::uint32_t> stop; // racers end; reapers go on
+    // Odd while the device is being replaced; what it held before is forgotten then.
+    std::atomic<std::uint32_t> device_epoch;
     std::atomic<std::uint32_t> abandon; // nothing more will come: reapers end too
     std::atomic<Stage> stage;
     std::atomic<std::uint64_t> first_iocb_ns;
@@ -260,6 +305,9 @@ struct SharedRun {
 // What an event does to the books of its slot.
 enum class EventVerdict { first, duplicate, stranger };
 EventVerdict book_event(Slot& slot, std::uint64_t generation);
+
+// Takes the right to settle this generation of the slot; false when somebody has it.
+bool take_settling(Slot& slot, std::uint64_t generation);
 
 // The slot's name and geometry, for evidence.
 std::string describe_slot(const SharedRun& run, std::uint32_t slot);

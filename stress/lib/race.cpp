@@ -3,10 +3,15 @@
 #include <algorithm>
 #include <cerrno>
 #include <climits>
+#include <csignal>
 #include <cstdio>
 #include <cstring>
 
 #include <fcntl.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "lib/futex.h"
 #include "lib/pattern.h"
@@ -43,7 +48,7 @@ Race::Race(const RaceSetup& setup, SharedRun& shared, std::byte* buffers)
     : setup_(setup), knobs_(setup.bound.knobs), geometry_(geometry_of(knobs_)),
       permitted_(permitted_by(setup.plan, knobs_)), cancellers_(knobs_.integer("cancellers") > 0),
       shared_(shared), buffers_(buffers), iocbs_(geometry_.slots),
-      iovecs_(std::size_t{geometry_.slots} * max_segments) {
+      iovecs_(std::size_t{geometry_.slots} * max_segments), sync_ratio_(knobs_.real("sync_ratio")) {
     regions_.reserve(geometry_.slots);
     for (std::uint32_t i = 0; i < geometry_.slots; ++i)
         regions_.emplace_back(geometry_.region_bytes);
@@ -120,6 +125,62 @@ void Race::until_contended() {
     while (!stopped() && !contended() && coarse_ns() < until)
         wait_for_change(shared_.stop, 0, 5 * ms);
 }
+
+namespace {
+
+// A process of its own that shares this mm for a moment: then the last user of the mm is not the
+// process that ends, and exit_aio() comes later, in another task.  Raw calls alone: it shares the
+// thread-local storage too.
+int share_mm(void*) {
+    const timespec moment{0, 3000000};
+    syscall(SYS_nanosleep, &moment, nullptr);
+    syscall(SYS_exit, 0);
+    return 0;
+}
+
+} // namespace
+
+void Race::until_death() {
+    Random random(setup_.plan.seed, static_cast<std::uint64_t>(Role::main), 1);
+    const std::uint64_t until =
+        coarse_ns() + static_cast<std::uint64_t>(knobs_.nanoseconds("time"));
+    // One life in eight may end before its first request.
+    while (random.below(8) && !stopped() && coarse_ns() < until && !requests_in_flight())
+        wait_for_change(submissions_, submissions_.load(std::memory_order_relaxed), ms);
+    const auto longest_us = static_cast<std::uint32_t>(knobs_.nanoseconds("life") / 1000);
+    pause(std::uint64_t{random.logarithmic(1, longest_us)} * 1000);
+    constexpr Call met[] = {Call::none,       Call::io_submit, Call::io_getevents,
+                            Call::io_destroy, Call::pread,     Call::pwrite};
+    const Call call = met[random.below(std::size(met))];
+    if (call != Call::none)
+        until_somebody_is_in(call, 5 * ms);
+    if (stopped())
+        return;
+    std::string end = knobs_.text("end");
+    if (end == "drawn") {
+        constexpr const char* ends[] = {"kill", "kill", "exit", "exec"};
+        end = ends[random.below(4)];
+    }
+    constexpr std::size_t stack_bytes = 16384;
+    static std::byte stack[stack_bytes] __attribute__((aligned(16)));
+    if (random.below(4) == 0 &&
+        clone(share_mm, stack + stack_bytes, CLONE_VM | SIGCHLD, nullptr) < 0)
+        harness_error(std::string("clone: ") + std::strerror(errno));
+    shared_.stage.store(Stage::kill_me, std::memory_order_release);
+    if (end == "exit")
+        _exit(0);
+    if (end == "exec") {
+        // The other threads are killed, and the old mm goes with the last of its users.
+        char name[] = "aiotorture-agent";
+        char verb[] = "leave";
+        char* const arguments[] = {name, verb, nullptr};
+        execv("/proc/self/exe", arguments);
+    }
+    ::kill(getpid(), SIGKILL);
+    while (!stopped())
+        pause(ms);
+}
+
 // --- the stressor's main -------------------------------------------------------------------------
 
 bool Race::run() {
@@ -130,7 +191,9 @@ bool Race::run() {
         std::string path = setup_.device;
         if (i)
             path.back() = static_cast<char>('0' + i);
-        devices_.emplace_back(open(path.c_str(), O_RDWR | O_CLOEXEC));
+        const bool inherits = setup_.inherited_fd >= 0 && i == 0 && setup_.plan.seed % 4;
+        devices_.emplace_back(inherits ? dup(setup_.inherited_fd)
+                                       : open(path.c_str(), O_RDWR | O_CLOEXEC));
         if (!devices_.back()) {
             harness_error("open " + path + ": " + std::strerror(errno));
             return false;
@@ -145,12 +208,19 @@ bool Race::run() {
         windows_ = WindowControl::open(shared_, aim_of(setup_.plan, knobs_));
     for (std::uint32_t slot = 0; slot < geometry_.slots; ++slot)
         pattern_fill(canary_of(slot), 0, buffer(slot), geometry_.buffer_stride);
-    for (std::uint32_t i = 0; i < geometry_.contexts; ++i)
+    // exit_aio() waits for grace periods and for requests behind the same ring, and hides that a
+    // killed synchronous transfer did not wait: one life of three has no contexts.
+    const bool contexts =
+        knobs_.integer("lives") == 1 ||
+        Random(setup_.plan.seed, static_cast<std::uint64_t>(Role::main), 2).below(3);
+    if (!contexts)
+        sync_ratio_ = 1;
+    for (std::uint32_t i = 0; i < geometry_.contexts && contexts; ++i)
         if (!make_context(i))
             return false;
     shared_.stage.store(Stage::running, std::memory_order_release);
     setup_.bound.scenario->race(*this);
-    if (knobs_.integer("exit_kill") && !stopped()) {
+    if (knobs_.integer("exit_kill") && knobs_.integer("lives") == 1 && !stopped()) {
         // The racers go on; the supervisor's SIGKILL ends them and this process.
         shared_.stage.store(Stage::kill_me, std::memory_order_release);
         while (!stopped())
@@ -167,14 +237,8 @@ void Race::drain() {
     wake(submissions_, INT_MAX);
     for (std::thread& thread : threads_)
         thread.join();
-    auto in_flight_somewhere = [&] {
-        for (std::uint32_t i = 0; i < geometry_.contexts; ++i)
-            if (shared_.contexts[i].in_flight.load(std::memory_order_acquire) > 0)
-                return true;
-        return false;
-    };
     // Bounded by the supervisor, which abandons the run when an event is overdue.
-    while (in_flight_somewhere() && !shared_.abandon.load(std::memory_order_acquire))
+    while (requests_in_flight() && !shared_.abandon.load(std::memory_order_acquire))
         wait_for_change(shared_.abandon, 0, 1 * ms);
     quiet_.store(1, std::memory_order_release);
     for (std::thread& thread : reapers_)

@@ -65,15 +65,52 @@ public:
     void start_reapers();
     void start_destroyers();
     void until_contended();
+    // Until a seeded moment of this life (knob `lives`), which then ends as the knob `end` says,
+    // with the racers wherever they are.  Returns only when the run was ended before.
+    void until_death();
+
+    // What the scenario has beside the four racers ("disturbers") runs in threads of its own, with
+    // the tools of racer.h: Calling around each call that may block, pause() for any wait.
+    using Disturbance = std::function<void(std::uint32_t index, Random random)>;
+    void start_disturbers(std::uint32_t count, Disturbance body);
+    bool stopped() const { return shared_.stop.load(std::memory_order_relaxed) != 0; }
+    void pause(std::uint64_t ns); // until that long is over, or the race
+    const KnobValues& knobs() const { return knobs_; }
+    const Geometry& geometry() const { return geometry_; }
+    SharedRun& shared() { return shared_; }
+    const std::string& device_path() const { return setup_.device; }
+    int device_fd(std::uint32_t device) const { return devices_[device].get(); }
+    std::uint64_t seed() const { return setup_.plan.seed; }
+    bool requests_in_flight() const; // of any context
+    // Until some thread is in that call; false when none was for `bound_ns`.
+    bool until_somebody_is_in(Call call, std::uint64_t bound_ns) const;
+    void harness_error(const std::string& text);
+
+    // From here on the buffers are private memory of this process, for what fork and munmap do to
+    // it; the supervisor watches nothing then.  Before the submitters start.
+    void use_private_buffers();
+    std::byte* buffer(std::uint32_t slot) const {
+        return buffers_ + std::uint64_t{slot} * geometry_.buffer_stride;
+    }
+    // Changes the mapping of a flying request's buffer: replaced, discarded, moved or protected.
+    // Waits for the request's answer and settles it.  False: none was flying.
+    bool remap_one(Random& random);
+    // Gives the ring of a live context another address.  False: it was not to be had.
+    bool move_ring(Random& random);
+    // A thread of a storm: with all others it cancels one request at the same moment.
+    void storm_loop(std::uint32_t index, std::uint32_t threads, Random random);
+
+    // The device may go: ENODEV and time-outs are answers then, and no end of the race.
+    void expect_removal();
+    // Around a replacement by a device that holds other bytes.
+    void begin_replacement() { shared_.device_epoch.fetch_add(1, std::memory_order_seq_cst); }
+    void end_replacement() { shared_.device_epoch.fetch_add(1, std::memory_order_seq_cst); }
 
     // The stressor's main: opens, runs the scenario, drains, closes.  False: could not be run.
     bool run();
 
 private:
     struct SubmitterState;
-
-    void harness_error(const std::string& text);
-    bool stopped() const { return shared_.stop.load(std::memory_order_relaxed) != 0; }
     void start(Role role, std::uint32_t count,
                std::function<void(std::uint32_t index, Random random)> body);
     bool contended() const;
@@ -111,21 +148,21 @@ private:
 
     int reap(std::uint32_t context, long min_nr, std::uint64_t timeout_ns);
     void on_event(const io_event& event, bool destroyed);
-    void settle(std::uint32_t slot); // verify and re-pattern; the caller owns the slot
+    // Verify and re-pattern; the caller owns the slot.  `memory`: where the buffer's pages are now;
+    // nullptr: nobody can see them any more.
+    void settle(std::uint32_t slot, std::byte* memory);
+    void forget_replaced(const Slot& slot, Region& region) const;
 
     bool make_context(std::uint32_t context);
     void sweep(std::uint32_t context);
     bool destroy(std::uint32_t context, Random& random);
 
     bool stalled_during(const Slot& slot) const;
-    std::byte* buffer(std::uint32_t slot) const {
-        return buffers_ + std::uint64_t{slot} * geometry_.buffer_stride;
-    }
-
     const RaceSetup& setup_;
     const KnobValues& knobs_;
     const Geometry geometry_;
-    const Permitted permitted_;
+    Permitted permitted_;
+    bool removal_expected_ = false;
     const bool cancellers_; // the scenario has some
     SharedRun& shared_;
     std::byte* const buffers_;
@@ -143,6 +180,10 @@ private:
     RingArena rings_;
     std::atomic<std::uint32_t> nodev_seen_{0};
     std::unique_ptr<WindowControl> windows_; // none: blind
+    std::atomic<std::uint32_t> storm_target_{max_slots};
+    std::atomic<std::uint32_t> storm_{0};   // the number of the storm that rages
+    std::atomic<std::uint32_t> stormed_{0}; // threads that are done with it
+    double sync_ratio_;
 };
 
 } // namespace at

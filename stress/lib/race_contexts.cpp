@@ -46,7 +46,8 @@ void Race::sweep(std::uint32_t index) {
         shared_.count(Counter::swept);
         s.res = INT64_MIN; // unknown: its event went with the ring
         s.destroyed = true;
-        settle(slot);
+        if (take_settling(s, generation_of(word)))
+            settle(slot, buffer(slot));
         s.word.store(slot_word(generation_of(word), SlotState::swept), std::memory_order_release);
         SubmitterState& submitter = *submitters_[slot / geometry_.depth];
         submitter.answered.fetch_add(1, std::memory_order_release);

@@ -29,10 +29,9 @@ long getevents(std::uint64_t context, long min_nr, long nr, io_event* events,
 
 } // namespace
 
-void Race::settle(std::uint32_t index) {
+void Race::settle(std::uint32_t index, std::byte* memory) {
     Slot& slot = shared_.slots[index];
     Region& region = regions_[index];
-    std::byte* memory = buffer(index);
     const std::uint64_t region_at = index * geometry_.region_bytes;
     const std::uint64_t generation = generation_of(slot.word.load(std::memory_order_relaxed));
     const bool swept = slot.res == INT64_MIN;
@@ -44,20 +43,23 @@ void Race::settle(std::uint32_t index) {
             shared_.count(Counter::late_writes);
         shared_.report(*finding);
     };
-    auto guards = judge_guards(slot, index, memory, geometry_.buffer_stride, guard_bytes);
+    forget_replaced(slot, region);
+    std::optional<Finding> guards;
+    if (memory)
+        guards = judge_guards(slot, index, memory, geometry_.buffer_stride, guard_bytes);
     if (guards) {
         report(guards);
         pattern_fill(canary_of(index), 0, memory, geometry_.buffer_stride);
     }
     if (slot.is_read) {
-        if (!swept && !guards)
+        if (!swept && !guards && memory)
             report(judge_read(slot, index, memory, region, region_at));
         if (slot.res > 0)
             shared_.count(Counter::bytes_verified, static_cast<std::uint64_t>(slot.res));
     } else if (!slot.edge) {
         const std::uint64_t payload = stamp(Stamp::payload, index, generation);
         std::size_t done = 0;
-        for (std::uint32_t s = 0; s < slot.segments && !guards; ++s) {
+        for (std::uint32_t s = 0; s < slot.segments && !guards && memory; ++s) {
             const Segment& segment = slot.segment[s];
             if (pattern_check(payload, done, memory + segment.at, segment.length) !=
                 pattern_matches) {
@@ -72,12 +74,14 @@ void Race::settle(std::uint32_t index) {
             const auto moved = static_cast<std::uint64_t>(slot.res);
             pattern_fill(payload, 0, region.content(at), moved);
             region.wrote(at, moved);
+            forget_replaced(slot, region);
         }
         region.source_device_at = at;
         region.source_buffer_at = slot.segment[0].at;
         region.source_length = slot.segments == 1 ? slot.length : 0;
     }
-    fill_canary(slot, index, memory);
+    if (memory)
+        fill_canary(slot, index, memory);
 }
 
 void Race::on_event(const io_event& event, bool destroyed) {
@@ -115,7 +119,8 @@ void Race::on_event(const io_event& event, bool destroyed) {
     slot.destroyed = destroyed;
     slot.answered_ns = coarse_ns();
     slot.answered_healthy_ns = shared_.healthy_ns();
-    settle(index);
+    if (take_settling(slot, generation))
+        settle(index, buffer(index));
     shared_.count(Counter::completed);
     if (slot.res == -ENODEV)
         nodev_seen_.fetch_add(1, std::memory_order_relaxed);
@@ -185,7 +190,8 @@ void Race::reap_loop(std::uint32_t index, Random random) {
             wait ? 1 + random.below(static_cast<std::uint32_t>(std::min(in_flight, 8))) : 0;
         if (reap(at, min_nr, wait ? ms : 0) > 0)
             fruitless = 0;
-        if (permitted_.removal && nodev_seen_.load(std::memory_order_relaxed) > 256)
+        if (permitted_.removal && !removal_expected_ &&
+            nodev_seen_.load(std::memory_order_relaxed) > 256)
             shared_.stop.store(1, std::memory_order_release);
     }
 }

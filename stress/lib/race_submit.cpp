@@ -133,9 +133,11 @@ bool Race::recycle(std::uint32_t index, Random& random) {
 void Race::draw_request(std::uint32_t index, Random& random) {
     Slot& slot = shared_.slots[index];
     Region& region = regions_[index];
+    forget_replaced(slot, region);
+    slot.device_epoch = shared_.device_epoch.load(std::memory_order_seq_cst);
     const std::uint64_t region_at = index * geometry_.region_bytes;
     slot.is_read = random.chance(knobs_.real("read_ratio"));
-    slot.is_sync = random.chance(knobs_.real("sync_ratio"));
+    slot.is_sync = random.chance(sync_ratio_);
     slot.nowait = !slot.is_sync && random.chance(knobs_.real("nowait_ratio"));
     slot.edge = setup_.cookie_in_offset && random.below(256) == 0;
     std::uint32_t length = random.logarithmic(static_cast<std::uint32_t>(knobs_.integer("min_len")),
@@ -223,7 +225,7 @@ void Race::synchronous(std::uint32_t index) {
     slot.destroyed = false;
     slot.answered_healthy_ns = shared_.healthy_ns();
     shared_.count(Counter::sync_ios);
-    settle(index);
+    settle(index, buffer(index));
     slot.word.store(
         slot_word(generation_of(slot.word.load(std::memory_order_relaxed)), SlotState::answered),
         std::memory_order_release);
@@ -281,6 +283,7 @@ std::size_t Race::submit_batch(std::vector<std::uint32_t>& slots, Random& random
         slot.submitted_healthy_ns = healthy_ns;
         slot.submitted_held_ns = shared_.windows.held_ns.load(std::memory_order_relaxed);
         // release: a reaper that counts this generation's first event sees the slot whole.
+        slot.settler.store(generation << 8, std::memory_order_relaxed);
         slot.events.store(generation << 8, std::memory_order_release);
         slot.word.store(slot_word(generation, SlotState::prepared), std::memory_order_seq_cst);
         pointers[count++] = &iocbs_[index];

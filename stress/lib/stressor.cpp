@@ -56,9 +56,8 @@ public:
     }
 
     std::vector<Finding> after_death(SharedRun& shared, std::byte* buffers,
-                                     bool killed_by_plan) override {
-        return watch_after_death(shared, buffers,
-                                 std::chrono::milliseconds(killed_by_plan ? 100 : 20));
+                                     std::chrono::milliseconds watch) override {
+        return watch_after_death(shared, buffers, watch);
     }
 
 private:

@@ -21,6 +21,9 @@ struct RaceSetup {
     Bound bound;
     std::string device;           // of slot 0's submitter; others follow by number
     bool cookie_in_offset = true; // false for targets that are ordinary files (unit tests)
+    // The device, opened by the supervisor: a life that uses it dies without the file's release,
+    // which waits for its requests and would hide one that was left behind.  -1: none.
+    int inherited_fd = -1;
 };
 
 class Stressor {
@@ -44,8 +47,9 @@ public:
     // In the supervisor, every 50 ms.  A finding here ends the run.
     virtual std::vector<Finding> overdue(SharedRun& shared, std::byte* buffers,
                                          std::uint64_t healthy_ns) = 0;
-    // In the supervisor, when the child and its mm are gone.
-    virtual std::vector<Finding> after_death(SharedRun&, std::byte*, bool /*killed_by_plan*/) {
+    // In the supervisor, when the child and its mm are gone; buffers are watched for so long.
+    virtual std::vector<Finding> after_death(SharedRun&, std::byte*,
+                                             std::chrono::milliseconds /*watch*/) {
         return {};
     }
 };

@@ -8,6 +8,7 @@
 #include <new>
 #include <set>
 
+#include <fcntl.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -37,6 +38,7 @@ using std::chrono::milliseconds;
 
 constexpr std::uint64_t ms = 1000000;
 constexpr milliseconds tick{10};
+constexpr milliseconds death_tick{1}; // what outlives a process does so for a short time
 constexpr std::uint64_t progress_ns = 500 * ms;
 constexpr std::uint64_t scan_ns = 50 * ms;
 // Between SIGKILL and the diagnosis: an ordinary process of this size is gone in a few ms, one
@@ -59,6 +61,12 @@ public:
           run_(*new (shared_memory_.start()) SharedRun) {
         run_.cpus = std::min<std::uint32_t>(static_cast<std::uint32_t>(online_cpus()), max_cpus);
         stressor_->prepare(run_);
+        life_seed_ = request.plan.seed;
+        if (setup_.bound.scenario->race)
+            lives_ = setup_.bound.knobs.integer("lives");
+        if (lives_ > 1)
+            lives_until_ns_ =
+                began_ns_ + static_cast<std::uint64_t>(setup_.bound.knobs.nanoseconds("time"));
     }
 
     ~Supervision() {
@@ -69,12 +77,12 @@ public:
     Supervision& operator=(const Supervision&) = delete;
 
     json conduct() {
+        prctl(PR_SET_CHILD_SUBREAPER, 1); // of processes that share the stressor's mm
         stage("modules");
         if (!request_.shared)
             system_before_ = read_system_books();
         for (const ModuleFile& module : request_.modules)
-            load_module(module.name, module.path,
-                        module.name == "zcdma" ? setup_.bound.knobs.module_parameters() : "");
+            load(module);
         if (stressor_->uses_device() && !wait_for_node(request_.device))
             throw std::runtime_error(request_.device + " does not exist");
         place_windows();
@@ -85,15 +93,11 @@ public:
         struct stat status {};
         setup_.cookie_in_offset =
             stat(request_.device.c_str(), &status) != 0 || !S_ISREG(status.st_mode);
-        {
-            fork_stressor(); // before there are threads
-            Heartbeats heartbeats(run_);
-            heartbeats_ = &heartbeats;
-            if (stressor_->needs_kworkers())
-                work_beats_ = std::make_unique<WorkBeats>(run_);
-            watch();
-            work_beats_.reset();
-            heartbeats_ = nullptr;
+        for (std::int64_t life = 1;; ++life) {
+            live();
+            if (life == lives_ || !go_on())
+                break;
+            next_life();
         }
         if (marks_)
             disarm_faults();
@@ -152,8 +156,65 @@ private:
             add(finding);
     }
 
+    void live() {
+        Fd held;
+        if (lives_ > 1)
+            held = Fd(open(request_.device.c_str(), O_RDWR | O_CLOEXEC));
+        setup_.inherited_fd = held.get();
+        fork_stressor(); // before there are threads
+        Heartbeats heartbeats(run_);
+        heartbeats_ = &heartbeats;
+        if (stressor_->needs_kworkers())
+            work_beats_ = std::make_unique<WorkBeats>(run_);
+        watch();
+        work_beats_.reset();
+        heartbeats_ = nullptr;
+        if (run_.stage.load(std::memory_order_relaxed) == Stage::kill_me && child_gone_) {
+            run_.count(Counter::lives);
+            if (drives_zcdma())
+                for (const Finding& finding : judge_survivors(read_requests()))
+                    run_.report(finding);
+        }
+    }
+
+    bool go_on() const {
+        return !stuck_ && error_.empty() && findings_.empty() && monotonic_ns() < lives_until_ns_;
+    }
+
+    // After a death: nothing of that life is left, and the ledger is as new but for generations,
+    // which go on, so that a late event or cookie of an earlier life is still told apart.
+    void next_life() {
+        check(BetweenLives::yes);
+        for (std::uint32_t i = 0; i < run_.slots_used; ++i) {
+            Slot& slot = run_.slots[i];
+            const std::uint64_t generation =
+                generation_of(slot.word.load(std::memory_order_relaxed));
+            slot.word.store(slot_word(generation, SlotState::idle), std::memory_order_relaxed);
+            slot.holders.store(0, std::memory_order_relaxed);
+        }
+        for (ContextSlot& context : run_.contexts) {
+            context.state.store(ContextState::empty, std::memory_order_relaxed);
+            context.users.store(0, std::memory_order_relaxed);
+        }
+        for (ThreadBoard& board : run_.threads) {
+            board.role.store(Role::none, std::memory_order_relaxed);
+            board.call.store(0, std::memory_order_relaxed);
+        }
+        if (setup_.bound.knobs.integer("reload"))
+            reload();
+        run_.device_epoch.store(0, std::memory_order_relaxed);
+        run_.stop.store(0, std::memory_order_relaxed);
+        run_.abandon.store(0, std::memory_order_relaxed);
+        run_.stage.store(Stage::starting, std::memory_order_release);
+        setup_.plan.seed = splitmix64(life_seed_);
+        child_ = -1;
+        child_gone_ = false;
+        killed_by_plan_ = false;
+    }
+
     void fork_stressor() {
         const pid_t parent = getpid();
+        leader_gone_ = false;
         child_ = fork();
         if (child_ < 0)
             throw_errno("fork");
@@ -209,8 +270,14 @@ private:
     bool reaped() {
         if (child_gone_)
             return true;
-        const pid_t got = waitpid(child_, &wait_status_, WNOHANG);
-        child_gone_ = got == child_ || (got < 0 && errno == ECHILD);
+        const pid_t got = leader_gone_ ? child_ : waitpid(child_, &wait_status_, WNOHANG);
+        leader_gone_ = leader_gone_ || got == child_ || (got < 0 && errno == ECHILD);
+        if (!leader_gone_)
+            return false;
+        // Whoever shared its mm is in its group, and this process is their reaper.
+        while (waitpid(-child_, nullptr, WNOHANG) > 0) {
+        }
+        child_gone_ = ::kill(-child_, 0) != 0 && errno == ESRCH;
         return child_gone_;
     }
 
@@ -222,7 +289,8 @@ private:
         std::uint64_t next_scan_ns = 0;
         std::uint64_t kill_at_ns = 0;
         while (!reaped()) {
-            const bool told_to_end = hooks_.attend(tick);
+            const bool dying = run_.stage.load(std::memory_order_relaxed) == Stage::kill_me;
+            const bool told_to_end = hooks_.attend(dying ? death_tick : tick);
             tell_progress();
             const std::uint64_t now = monotonic_ns();
             if (told_to_end || now > deadline_ns) {
@@ -232,8 +300,10 @@ private:
                 return;
             }
             if (run_.stage.load(std::memory_order_acquire) == Stage::kill_me) {
+                // Of many lives each ends by its own hand; one that does not is killed late.
                 if (!kill_at_ns)
-                    kill_at_ns = now + random.below(20) * ms;
+                    kill_at_ns =
+                        now + (lives_ > 1 ? stressor_->overdue_ns() : random.below(20) * ms);
                 if (now >= kill_at_ns) {
                     killed_by_plan_ = true;
                     end_stressor();
@@ -298,6 +368,10 @@ private:
     }
 
     void judge_death() {
+        if (run_.stage.load(std::memory_order_acquire) == Stage::kill_me) {
+            killed_by_plan_ = true;
+            return;
+        }
         if (run_.harness_errors.load(std::memory_order_acquire))
             error_ = std::string("stressor: ") + run_.harness_error;
         else if (WIFSIGNALED(wait_status_))
@@ -313,52 +387,54 @@ private:
         return call.empty() ? "" : ", a thread being in " + call;
     }
 
-    void check() {
+    // Between lives the driver's own books are asked alone: the system's need RCU's time.
+    enum class BetweenLives { no, yes };
+    void check(BetweenLives between_lives = BetweenLives::no) {
         // Requests that were in flight when the process was killed: their events are unseen.
-        std::int64_t unseen = static_cast<std::int64_t>(run_.value(Counter::swept));
         for (std::uint32_t i = 0; i < run_.slots_used; ++i)
             if (run_.stage.load(std::memory_order_relaxed) != Stage::done) {
                 const SlotState state =
                     state_of(run_.slots[i].word.load(std::memory_order_relaxed));
                 if (in_flight(state)) {
                     run_.count(Counter::killed_inflight);
-                    ++unseen;
+                    ++unseen_;
                 } else if (state != SlotState::idle) {
-                    ++unseen; // answered, and not yet judged
+                    ++unseen_; // answered, and not yet judged
                 }
             }
         for (const Finding& finding :
-             stressor_->after_death(run_, buffers_.start(), killed_by_plan_))
+             stressor_->after_death(run_, buffers_.start(), death_watch(between_lives)))
             run_.report(finding);
         collect();
-        const bool driver = std::any_of(request_.modules.begin(), request_.modules.end(),
-                                        [](const ModuleFile& m) { return m.name == "zcdma"; });
         const std::int64_t ring =
             setup_.bound.knobs.integer("ring") * setup_.bound.knobs.integer("devices");
-        LedgerTotals totals;
-        totals.cancelled = static_cast<std::int64_t>(run_.value(Counter::cancelled));
-        totals.timeouts = static_cast<std::int64_t>(run_.value(Counter::timeouts));
-        totals.unseen = unseen;
+        LedgerTotals totals = seen_so_far();
+        totals.cancelled -= booked_before_.cancelled;
+        totals.timeouts -= booked_before_.timeouts;
+        totals.unseen -= booked_before_.unseen;
+        // A device that was unbound took its books along.
+        const bool books_whole = run_.value(Counter::removals) == 0;
         // Polled until all is given back, or the bound is over: what is left then is a leak.
         std::vector<Finding> left;
         const std::uint64_t until =
             monotonic_ns() + static_cast<std::uint64_t>(quiesce_bound.count()) * ms;
         for (;;) {
             left.clear();
-            if (driver) {
+            if (drives_zcdma()) {
                 bool blocked = false;
                 const auto books = read_books(&blocked);
                 if (books) {
                     books_ = *books;
                     left = judge_books(*books, ring, read_requests());
-                    for (Finding& finding : judge_totals(*books, totals))
+                    for (Finding& finding :
+                         books_whole ? judge_totals(*books, totals) : std::vector<Finding>{})
                         left.push_back(std::move(finding));
                 } else if (blocked) {
                     left.push_back(
                         {"hang", "the driver's books do not answer", "hang/books-blocked", {}});
                 }
             }
-            if (!request_.shared)
+            if (!request_.shared && between_lives == BetweenLives::no)
                 for (Finding& finding : judge_system(system_before_, read_system_books()))
                     left.push_back(std::move(finding));
             if (left.empty() || monotonic_ns() >= until)
@@ -368,6 +444,49 @@ private:
         for (const Finding& finding : left)
             run_.report(finding);
         collect();
+    }
+
+    bool drives_zcdma() const {
+        return std::any_of(request_.modules.begin(), request_.modules.end(),
+                           [](const ModuleFile& m) { return m.name == "zcdma"; });
+    }
+
+    milliseconds death_watch(BetweenLives between_lives) const {
+        if (between_lives == BetweenLives::yes)
+            return milliseconds(5);
+        return milliseconds(killed_by_plan_ ? 100 : 20);
+    }
+
+    // The last module is the target's.  Its books begin anew, and so do the totals held to them.
+    void reload() {
+        std::string name;
+        std::string why;
+        if (!unload_last_module(name, why)) {
+            run_.report({"leak",
+                         "module " + name + " cannot be unloaded after all has ended",
+                         "leak/module/" + name,
+                         {why}});
+            collect();
+            return;
+        }
+        load(request_.modules.back());
+        if (!wait_for_node(request_.device))
+            throw std::runtime_error(request_.device + " does not exist after a reload");
+        run_.count(Counter::reloads);
+        booked_before_ = seen_so_far();
+    }
+
+    void load(const ModuleFile& module) const {
+        load_module(module.name, module.path,
+                    module.name == "zcdma" ? setup_.bound.knobs.module_parameters() : "");
+    }
+
+    LedgerTotals seen_so_far() const {
+        LedgerTotals totals;
+        totals.cancelled = static_cast<std::int64_t>(run_.value(Counter::cancelled));
+        totals.timeouts = static_cast<std::int64_t>(run_.value(Counter::timeouts));
+        totals.unseen = unseen_ + static_cast<std::int64_t>(run_.value(Counter::swept));
+        return totals;
     }
 
     void unload() {
@@ -431,7 +550,13 @@ private:
     SystemBooks system_before_;
     Books books_;
     pid_t child_ = -1;
-    bool child_gone_ = false;
+    bool leader_gone_ = false;
+    bool child_gone_ = false;    // and its group
+    LedgerTotals booked_before_; // seen by earlier incarnations of the module
+    std::int64_t unseen_ = 0;    // in flight, or not yet judged, at a death
+    std::uint64_t life_seed_ = 0;
+    std::int64_t lives_ = 1;
+    std::uint64_t lives_until_ns_ = 0;
     bool stuck_ = false;
     bool marks_ = false;
     std::vector<std::string> unplaced_;

@@ -53,3 +53,14 @@ TEST_CASE("events and books agree within what a destroyed ring hides") {
     CHECK(signatures(at::judge_totals(books, {4, 0, 5})) ==
           std::vector<std::string>{"ledger/disagree/cancelled"});
 }
+
+TEST_CASE("a request before its answer has outlived its process, the tail of one has not") {
+    const auto requests =
+        at::parse_requests("cookie=0x1 slot=1 gen=1 phase=unpin refs=timeout age_us=3\n"
+                           "cookie=0x2 slot=2 gen=1 phase=cancel refs=engine,cancel age_us=9\n");
+    REQUIRE(requests.size() == 2);
+    CHECK(at::judge_survivors({requests[0]}).empty());
+    const auto findings = at::judge_survivors(requests);
+    REQUIRE(findings.size() == 1);
+    CHECK(findings[0].signature == "leak/survivor/cancel");
+}

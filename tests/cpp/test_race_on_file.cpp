@@ -68,6 +68,14 @@ TEST_CASE("a race that is ended by SIGKILL finds nothing") {
     CHECK(result.at("error").is_null());
 }
 
+TEST_CASE("many lives, each ended in mid-flight, find nothing") {
+    const auto result = run("scenario exit_under_load cancel=none time=2s end=kill;seed 8");
+    INFO(result.dump());
+    CHECK(result.at("findings").empty());
+    CHECK(result.at("error").is_null());
+    CHECK(result.at("counters").at("lives").get<int>() > 2);
+}
+
 TEST_CASE("what cannot be run is an error and not a finding") {
     at::RunRequest request;
     request.plan = at::parse_plan("scenario submit_cancel_race depth=1024 submitters=16");

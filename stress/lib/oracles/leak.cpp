@@ -120,6 +120,15 @@ std::vector<Finding> judge_system(const SystemBooks& before, const SystemBooks& 
     return findings;
 }
 
+std::vector<Finding> judge_survivors(const std::vector<DriverRequest>& requests) {
+    for (const DriverRequest& request : requests)
+        if (request.phase != "unmap" && request.phase != "unpin" && request.phase != "free")
+            return {leak("survivor/" + request.phase,
+                         "a request outlived its process: " + where_it_stands(request),
+                         "request " + request.line)};
+    return {};
+}
+
 std::vector<Finding> judge_totals(const Books& books, const LedgerTotals& totals) {
     std::vector<Finding> findings;
     // Not nodev: a request that is refused on the way in is answered and never booked.

@@ -25,6 +25,11 @@ std::vector<Finding> judge_books(const Books& books, std::int64_t ring,
                                  const std::vector<DriverRequest>& requests);
 std::vector<Finding> judge_system(const SystemBooks& before, const SystemBooks& now);
 
+// Requests of a process that is gone.  exit_aio() waits for the asynchronous ones and a killed
+// waiter for its own, so none may be before its answer any more; the tail of a completion (unpin,
+// free) may still run.
+std::vector<Finding> judge_survivors(const std::vector<DriverRequest>& requests);
+
 // What the ledger knows of the driver's completions: each kind lies between the events seen and
 // those plus the requests whose events went with a ring.
 struct LedgerTotals {

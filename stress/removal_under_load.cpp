@@ -1,0 +1,155 @@
+// Invariant: a device may go at any moment.  Each request then in flight is answered once, later
+// ones get -ENODEV, open files stay safe to use, and the module stays while one is open.
+//
+// Racers: submitters, cancellers and reapers; a remover that unbinds the device through sysfs, or
+// removes it by surprise first (debugfs `remove`), and binds it again; and an unloader that asks
+// for the module's removal all the time.  With lives=N and reload=1 the module is unloaded and
+// loaded again after each life.
+//
+// Legal outcomes:
+//   a request in flight        its true result, -ECANCELED if cancelled, -ETIMEDOUT or -ENODEV
+//   a request to a device that
+//   is gone                    -ENODEV, through files that were open before too
+//   delete_module              -EWOULDBLOCK: fs/char_dev.c, chrdev_open() and misc_open() hold
+//                              the owner of the file operations while a file is open
+//   the device after binding   a new one: its memory holds other bytes
+
+#include <cerrno>
+#include <cstring>
+
+#include <fcntl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "lib/modules.h"
+#include "lib/race.h"
+#include "lib/racer.h"
+
+namespace {
+
+constexpr std::uint64_t life_ns = 3000000000;
+constexpr char device[] = "zcdma.0";
+constexpr char surprise[] = "/sys/kernel/debug/zcdma/zcdma0/remove";
+constexpr char unbind[] = "/sys/bus/platform/drivers/zcdma/unbind";
+constexpr char rebind[] = "/sys/bus/platform/drivers/zcdma/bind";
+
+bool tell(at::Race& race, const char* path, const char* what) {
+    const at::Calling calling(at::Call::removal);
+    if (at::write_file(path, what))
+        return true;
+    race.harness_error(std::string(path) + ": " + std::strerror(errno));
+    return false;
+}
+
+// The old file is of a device that is gone for good.
+void ask_the_dead(at::Race& race, int fd) {
+    char byte = 0;
+    ssize_t got = 0;
+    {
+        const at::Calling calling(at::Call::pread);
+        got = pread(fd, &byte, 1, 0);
+    }
+    if (got < 0 && errno == ENODEV)
+        return;
+    race.shared().report({"contract",
+                          "a read of a removed device answered " +
+                              (got < 0 ? at::errno_name(errno) : std::string("success")),
+                          "contract/removed-answers",
+                          {}});
+}
+
+bool replace_device(at::Race& race, at::Random& random) {
+    at::SharedRun& run = race.shared();
+    const bool loaded = race.requests_in_flight();
+    race.begin_replacement();
+    run.count(at::Counter::removals);
+    if (random.below(2)) {
+        if (!tell(race, surprise, "1\n"))
+            return false;
+        race.pause(random.logarithmic(1, 3000) * 1000);
+    }
+    if (!tell(race, unbind, device))
+        return false;
+    if (loaded)
+        run.count(at::Counter::removed_inflight);
+    const int fd = race.device_fd(0);
+    const at::Fd old(fcntl(fd, F_DUPFD_CLOEXEC, 0));
+    ask_the_dead(race, fd);
+    race.pause(random.logarithmic(1, 2000) * 1000);
+    if (!tell(race, rebind, device) || !at::wait_for_node(race.device_path()))
+        return false;
+    const at::Fd fresh(open(race.device_path().c_str(), O_RDWR | O_CLOEXEC));
+    if (!fresh || dup3(fresh.get(), fd, O_CLOEXEC) < 0) {
+        race.harness_error(std::string("open after bind: ") + std::strerror(errno));
+        return false;
+    }
+    race.end_replacement();
+    ask_the_dead(race, old.get());
+    return true;
+}
+
+void remove_loop(at::Race& race, at::Random random) {
+    while (!race.stopped()) {
+        race.pause(random.logarithmic(100, 30000) * 1000);
+        for (int i = 0; i < 50 && !race.stopped() && !race.requests_in_flight(); ++i)
+            race.pause(200000);
+        if (!race.stopped() && !replace_device(race, random))
+            return;
+    }
+}
+
+void unload_loop(at::Race& race, at::Random random) {
+    while (!race.stopped()) {
+        race.pause(random.logarithmic(100, 20000) * 1000);
+        long answer = 0;
+        {
+            const at::Calling calling(at::Call::delete_module);
+            answer = syscall(SYS_delete_module, "zcdma", O_NONBLOCK) ? -errno : 0;
+        }
+        if (answer == -EWOULDBLOCK || answer == -EBUSY) {
+            race.shared().count(at::Counter::unloads_refused);
+            continue;
+        }
+        race.shared().report({"contract",
+                              answer ? "delete_module with files open answered " +
+                                           at::errno_name(static_cast<int>(-answer))
+                                     : std::string("the module was unloaded with files open"),
+                              "contract/unload-in-use",
+                              {}});
+        return;
+    }
+}
+
+const at::Scenario scenario{
+    "removal_under_load",
+    "a device may go at any moment: each request is answered once, and open files stay safe",
+    at::common_knobs({{"requests", "1"},
+                      {"lives", "1000"},
+                      {"reload", "1"},
+                      {"contexts", "2"},
+                      {"depth", "32"},
+                      {"sync_ratio", "0.1"}}),
+    {{"removed_inflight", 10}, {"unloads_refused", 20}, {"reloads", 3}},
+    [](at::Race& race) {
+        race.expect_removal();
+        race.start_submitters();
+        race.start_cancellers();
+        race.start_reapers();
+        race.start_destroyers();
+        race.start_disturbers(2, [&race](std::uint32_t index, at::Random random) {
+            index ? unload_loop(race, random) : remove_loop(race, random);
+        });
+        // A life is some replacements long, and ends in order: then its module is unloaded.
+        at::SharedRun& run = race.shared();
+        at::Random random(race.seed(), 0, 0);
+        const std::uint64_t enough = run.value(at::Counter::removals) + 1 + random.below(8);
+        const std::uint64_t until = at::monotonic_ns() + life_ns;
+        while (!race.stopped() && run.value(at::Counter::removals) < enough &&
+               at::monotonic_ns() < until)
+            race.pause(1000000);
+    },
+};
+
+const at::Registration registered(scenario);
+
+} // namespace
