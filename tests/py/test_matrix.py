@@ -18,8 +18,21 @@ def test_smoke_holds_what_it_promises() -> None:
     for cell in cells:
         faults = " ".join(str(fault) for fault in cell.plan.faults)
         by_scenario.setdefault(cell.plan.scenario.name, set()).add(faults)
-    assert set(by_scenario) == {"submit_cancel_race", "destroy_under_load"}
-    assert all(len(plans) >= 7 for plans in by_scenario.values())
+    grid = {"submit_cancel_race", "destroy_under_load"}
+    assert all(len(by_scenario[name]) >= 7 for name in grid)
+    also = {"exit_under_load", "removal_under_load", "unmap_under_load", "signal_timeout"}
+    assert grid | also <= set(by_scenario)
+
+
+def test_also_adds_single_pairs_and_follows_the_selection() -> None:
+    ids = {cell.id for cell in matrix.cells(Selection())}
+    assert "6.1-zcdma-exit_under_load-late-long-callback-2cpu" in ids
+    assert not any("exit_under_load-irq-delay" in name for name in ids)
+    chosen = matrix.cells(Selection(scenarios=("exit_under_load",)))
+    names = [cell.id for cell in chosen if not cell.control]
+    assert len(names) == len(set(names))
+    assert "6.1-zcdma-exit_under_load-late-long-callback-2cpu" in names
+    assert {cell.plan.scenario.name for cell in chosen if not cell.control} == {"exit_under_load"}
 
 
 def test_the_controls_come_first() -> None:
