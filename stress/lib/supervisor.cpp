@@ -16,6 +16,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "lib/bounded.h"
 #include "lib/driver_state.h"
 #include "lib/heartbeat.h"
 #include "lib/modules.h"
@@ -50,6 +51,7 @@ constexpr std::uint64_t lockup_ns = 8000 * ms;
 // A work item that keeps the others of its CPU waiting for so long is no busy host any more.
 constexpr std::uint64_t kworkers_ns = 30000 * ms;
 constexpr milliseconds quiesce_bound{4000};
+constexpr milliseconds shell_bound{20000};
 
 class Supervision {
 public:
@@ -83,6 +85,8 @@ public:
             system_before_ = read_system_books();
         for (const ModuleFile& module : request_.modules)
             load(module);
+        for (const std::string& command : request_.set_up)
+            shell("set-up", command);
         if (stressor_->uses_device() && !wait_for_node(request_.device))
             throw std::runtime_error(request_.device + " does not exist");
         place_windows();
@@ -92,7 +96,8 @@ public:
         // A regular file keeps its offsets; there is no driver to show the cookie to.
         struct stat status {};
         setup_.cookie_in_offset =
-            stat(request_.device.c_str(), &status) != 0 || !S_ISREG(status.st_mode);
+            (stat(request_.device.c_str(), &status) != 0 || S_ISCHR(status.st_mode)) &&
+            stressor_->wants_cookie();
         for (std::int64_t life = 1;; ++life) {
             live();
             if (life == lives_ || !go_on())
@@ -107,8 +112,11 @@ public:
         if (!stuck_)
             check();
         stage("unload");
-        if (!stuck_)
+        if (!stuck_) {
+            for (const std::string& command : request_.tear_down)
+                shell("tear-down", command);
             unload();
+        }
         collect();
         if (findings_.empty() && !error_.empty())
             throw std::runtime_error(error_);
@@ -116,6 +124,26 @@ public:
     }
 
 private:
+    void load(const ModuleFile& module) {
+        std::string parameters = module.parameters;
+        if (module.name == "zcdma")
+            parameters += setup_.bound.knobs.module_parameters();
+        if (module.keep)
+            keep_module(module.name, module.path, parameters);
+        else
+            load_module(module.name, module.path, parameters);
+    }
+
+    static void shell(const char* what, const std::string& command) {
+        const auto answer = bounded_exec({"/bin/sh", "-c", command}, {}, shell_bound, 4096);
+        if (answer.timed_out || answer.status)
+            throw std::runtime_error(std::string(what) + " command '" + command + "' " +
+                                     (answer.timed_out
+                                          ? "did not end"
+                                          : "ended with status " + std::to_string(answer.status)) +
+                                     ": " + answer.err.substr(0, answer.err.find('\n')));
+    }
+
     std::uint64_t elapsed_us() const { return (monotonic_ns() - began_ns_) / 1000; }
 
     void stage(const char* name) { stage_at(name, elapsed_us()); }
