@@ -232,13 +232,11 @@ private:
         at::RunRequest run;
         run.plan = at::parse_plan(request.at("plan").get<std::string>());
         for (const json& module : request.value("modules", json::array()))
-            run.modules.push_back({module.at("name"), module.at("path"),
-                                   module.value("parameters", ""), module.value("keep", false)});
-        run.set_up = request.value("set_up", run.set_up);
-        run.tear_down = request.value("tear_down", run.tear_down);
+            run.modules.push_back({module.at("name"), module.at("path")});
         run.deadline = milliseconds(request.value("deadline_ms", 60000));
         run.device = request.value("device", run.device);
         run.shared = request.value("shared", false);
+        run.end_at_finding = request.value("end_at_finding", false);
         const json cell = request.value("cell", json(nullptr));
         at::RunHooks hooks;
         hooks.emit = [&](const json& event) {
@@ -303,7 +301,7 @@ int run_by_hand(const std::vector<std::string>& arguments) {
         } else if (option == "--module") {
             const auto slash = value.rfind('/');
             std::string name = value.substr(slash == std::string::npos ? 0 : slash + 1);
-            run.modules.push_back({name.substr(0, name.find('.')), value, "", false});
+            run.modules.push_back({name.substr(0, name.find('.')), value});
         } else if (option == "--deadline-ms") {
             run.deadline = milliseconds(at::parse_integer(value));
         } else if (option == "--device") {

@@ -18,11 +18,11 @@ namespace {
 const at::Scenario scenario{
     "destroy_under_load",
     "io_destroy returns once every request in flight has ended, and nothing is written afterwards",
-    at::common_knobs({{"requests", "6000"},
-                      {"contexts", "12"},
-                      {"cancellers", "1"},
-                      {"reapers", "1"},
-                      {"destroyers", "8"}}),
+    at::common_knobs(at::with_all_shapes({{"requests", "6000"},
+                                          {"contexts", "12"},
+                                          {"cancellers", "1"},
+                                          {"reapers", "1"},
+                                          {"destroyers", "8"}})),
     {{"destroyed_inflight", 100}},
     [](at::Race& race) {
         race.start_submitters();

@@ -19,7 +19,8 @@ namespace {
 const at::Scenario scenario{
     "submit_cancel_race",
     "a cancelled request has exactly one event, which agrees with io_cancel's answer",
-    at::common_knobs({{"cancellers", "2"}, {"reapers", "1"}, {"destroyers", "0"}}),
+    at::common_knobs(
+        at::with_all_shapes({{"cancellers", "2"}, {"reapers", "1"}, {"destroyers", "0"}})),
     {{"submitted", 10000}, {"cancel_won", 1000}, {"cancel_lost", 1000}},
     [](at::Race& race) {
         race.start_submitters();

@@ -32,12 +32,17 @@ from aiotorture.plan import PlanError, parse
 from aiotorture.results import CellResult, Hits, Verdict
 from aiotorture.verdict import CellFacts, GuestEnd
 
+MODULE_FOLDER = "/lib/at"
 # After the race the agent drains, checks for leaks with bounded polling, and unloads.
 AFTERMATH_S = 45.0
 # The agent reports progress every 500 ms; a TCG guest whose vCPUs share a core with another is late
 # by tens of milliseconds, one in a lock-up for ever.
 SILENCE_S = 20.0
-WATCH_STEP_S = 0.5
+# After so much silence, or at the word of another CPU, the vCPUs are looked at: one that spins with
+# interrupts off is locked up, whatever the host withholds.
+SUSPICION_S = 3.0
+LOOK_AGAIN_S = 2.0
+WATCH_STEP_S = 0.25
 DEATH_NOTICE_S = 3.0
 # A host that kept a vCPU waiting for more than this share of the silence explains it.
 # two guests with two vCPUs each on two cores wait half of the time and still run
@@ -63,6 +68,8 @@ class Watch:
     fate: Fate = Fate.ALIVE
     epitaph: str = ""
     harness_error: str | None = None
+    silent_cpu: bool = False
+    host_found_s: float | None = None
     events: list[Json] = field(default_factory=list)
 
     def take(self, event: Json) -> None:
@@ -74,6 +81,8 @@ class Watch:
             self.stage = str(event.get("stage", ""))
             if self.stage == "first_iocb":
                 self.first_iocb_at = time.monotonic()
+        elif kind == "silent-cpu":
+            self.silent_cpu = True
         elif kind == "progress":
             self.counters = dict(event.get("counters", {}))
         elif kind == "finding":
@@ -119,6 +128,18 @@ def _silence(subject: Subject, watch: Watch, silent_s: float) -> None:
     )
 
 
+def _lock_up(watch: Watch, lines: list[str]) -> None:
+    watch.findings.append(
+        Finding(
+            "hang",
+            "guest stopped answering",
+            f"hang:guest-silent:{watch.stage or 'start'}",
+            (f"last stage {watch.stage or 'none'}", *lines),
+            lockup=False,  # seen to run, and where: the host has withheld nothing that explains it
+        )
+    )
+
+
 def _await_fate(subject: Subject, bound_s: float) -> Fate:
     """The stream ended: the end itself is seen a moment later."""
     deadline = time.monotonic() + bound_s
@@ -127,32 +148,53 @@ def _await_fate(subject: Subject, bound_s: float) -> Fate:
     return subject.fate()
 
 
-def _run_and_watch(
-    subject: Subject, cell: Cell, kernel: Kernel, modules: build.ModuleSet, watch: Watch
-) -> None:
+def _run_and_watch(subject: Subject, cell: Cell, modules: build.ModuleSet, watch: Watch) -> None:
     link = subject.link
     link.on_event = watch.take
     deadline_s = cell.race_s + AFTERMATH_S
-    request: Json = {
+    request = {
         "plan": str(cell.plan),
+        "modules": [{"name": n, "path": f"{MODULE_FOLDER}/{n}.ko"} for n in modules.files],
         "deadline_ms": int(deadline_s * 1000),
         "cell": cell.id,
+        "device": targets.named(cell.target).node,
         "shared": cell.lane == "local",
+        "end_at_finding": cell.end_at_finding,
     }
+    said = 0
+    look_at = 0.0
     began = time.monotonic()
     try:
         link.ask("mix", seed=cell.plan.seed or 0)
-        request |= targets.named(cell.target).install(link, kernel, modules)
+        for name, path in modules.files.items():
+            link.push_file(f"{MODULE_FOLDER}/{name}.ko", path)
         if cell.perf:
             guestperf.start(link)
         number = link.start("run", request)
+        run_began = time.monotonic()
         while watch.result is None:
             answer = link.wait(number, WATCH_STEP_S)
             now = time.monotonic()
+            console = subject.console()
+            if len(console) != said and watch.host_found_s is None:
+                said = len(console)
+                if kernel_log.findings(console):
+                    watch.host_found_s = now - run_began
             if answer is not None:
                 watch.result = answer.get("result", answer)
             elif subject.fate() is not Fate.ALIVE:
                 break
+            elif watch.host_found_s is not None and cell.end_at_finding:
+                break
+            elif (
+                now - link.last_heard > SUSPICION_S or watch.silent_cpu
+            ) and now >= look_at:
+                watch.silent_cpu = False
+                if lines := subject.spinning():
+                    watch.host_found_s = watch.host_found_s or now - run_began
+                    _lock_up(watch, lines)
+                    break
+                look_at = time.monotonic() + LOOK_AGAIN_S
             elif now - link.last_heard > SILENCE_S:
                 _silence(subject, watch, now - link.last_heard)
                 break
@@ -215,9 +257,8 @@ def stored(cell: Cell, kernel: Kernel, modules: build.ModuleSet) -> token.Stored
         plan=str(cell.plan),
         seed=cell.plan.seed,
         scenario_version=scenario_version(cell.plan.scenario.name),
-        target=targets.named(cell.target).name,
+        target=cell.target,
         lane=cell.lane,
-        places={"target": cell.target} if "/" in cell.target else {},
         kernel={"ref": cell.kernel, "release": kernel.release, "build_id": kernel.build_id},
         modules={"build": modules.build_id},
         guest={"cpus": str(cell.cpus)},
@@ -235,7 +276,7 @@ def cell_of(replay: token.Stored) -> Cell:
     mutant = build.Mutant(replay.mutant.name, replay.mutant.patch) if replay.mutant else None
     return Cell(
         id=replay.cell_id or replay.token,
-        target=replay.places.get("target", replay.target),
+        target=replay.target,
         kernel=str(replay.kernel["ref"]),
         lane=replay.lane,
         cpus=int(replay.guest.get("cpus", "2")),
@@ -268,7 +309,7 @@ def _base(cell: Cell) -> CellResult:
     return CellResult(
         id=cell.id,
         token="",
-        target=targets.named(cell.target).name,
+        target=cell.target,
         kernel=cell.kernel,
         lane=cell.lane,
         accel="",
@@ -305,7 +346,7 @@ def run_cell(
             describe.validate(cell.plan)
             if on_subject is not None:
                 on_subject(subject)
-            _run_and_watch(subject, cell, kernel, modules, watch)
+            _run_and_watch(subject, cell, modules, watch)
             if cell.perf and watch.result is not None:
                 guestperf.collect(subject.link, _folder(cell, bench))
             console = subject.console()
@@ -371,6 +412,13 @@ def _judge(
         reason = watch.epitaph
     tries = int(answer.get("tries", 0) or 0)
     first_finding_us = answer.get("time_to_first_finding_us")
+    first_finding_requests = answer.get("requests_to_first_finding")
+    # The console's is earlier where the agent saw what came of it, or saw nothing.
+    if watch.host_found_s is not None and (
+        first_finding_us is None or watch.host_found_s * 1e6 < first_finding_us
+    ):
+        first_finding_us = watch.host_found_s * 1e6
+        first_finding_requests = counters.get("submitted", 0)
     folder = _folder(cell, bench)
     judged_result = dataclasses.replace(
         result,
@@ -385,7 +433,7 @@ def _judge(
         bound=upper_bound(tries) if judged.verdict is Verdict.PASS else None,
         start_s=round(watch.first_iocb_at - began, 3) if watch.first_iocb_at else None,
         run_s=round(float(answer["run_us"]) / 1e6, 3) if answer.get("run_us") else None,
-        requests_to_first_finding=answer.get("requests_to_first_finding"),
+        requests_to_first_finding=first_finding_requests,
         time_to_first_finding=(
             round(first_finding_us / 1e6, 6) if first_finding_us is not None else None
         ),

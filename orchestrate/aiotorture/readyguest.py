@@ -36,7 +36,7 @@ CMDLINE = (
     "console=ttyS0 panic=-1 oops=panic nokaslr mitigations=off nmi_watchdog=0 "
     "watchdog_thresh=30 rcupdate.rcu_cpu_stall_timeout=40 sysctl.kernel.hung_task_timeout_secs=20 "
     "sysctl.kernel.hung_task_warnings=5 tsc=reliable random.trust_cpu=on printk.time=1 "
-    "log_buf_len=1M slab_nomerge slub_debug=FZPU,kioctx,aio_kiocb,kmalloc-*"
+    "log_buf_len=1M slab_nomerge slub_debug=FZPU,kioctx,aio_kiocb,zcdma_req,kmalloc-*"
 )
 
 

@@ -4,6 +4,20 @@
 
 namespace at {
 
+std::map<std::string_view, const char*>
+with_all_shapes(std::map<std::string_view, const char*> defaults) {
+    // What the scenario says itself goes first.
+    defaults.insert({{"nowait_ratio", "0.03"},
+                     {"fsync_ratio", "0.002"},
+                     {"poll_ratio", "0.004"},
+                     {"bad_ratio", "0.01"},
+                     {"private", "0.1"},
+                     {"position_ratio", "0.005"},
+                     {"lull", "0.02"},
+                     {"time_to_answer", "1"}});
+    return defaults;
+}
+
 std::vector<Knob> common_knobs(const std::map<std::string_view, const char*>& defaults) {
     constexpr auto scope = Scope::scenario;
     // clang-format off
@@ -23,6 +37,15 @@ std::vector<Knob> common_knobs(const std::map<std::string_view, const char*>& de
         {"read_ratio", scope, Kind::real, "0.6", "0", "1", {}, "share", "requests that read"},
         {"sync_ratio", scope, Kind::real, "0.01", "0", "1", {}, "share", "requests that are a plain pread or pwrite"},
         {"nowait_ratio", scope, Kind::real, "0", "0", "1", {}, "share", "requests with RWF_NOWAIT, which a full ring answers with EAGAIN"},
+        {"fsync_ratio", scope, Kind::real, "0", "0", "1", {}, "share", "requests that are an FSYNC or FDSYNC; as many fsync(2) follow a batch"},
+        {"poll_ratio", scope, Kind::real, "0", "0", "1", {}, "share", "requests that are a POLL of the device"},
+        {"bad_ratio", scope, Kind::real, "0", "0", "1", {}, "share", "requests whose last segment lies or ends in memory that is not mapped, or not writable"},
+        {"private", scope, Kind::real, "0", "0", "1", {}, "share", "slots whose buffer is a private file mapping that nobody has written"},
+        {"aligned", scope, Kind::real, "0.25", "0", "1", {}, "share", "segments that begin on a page"},
+        {"huge", scope, Kind::integer, "0", "0", "1", {}, "", "buffers in huge pages, so that their pages lie together"},
+        {"position_ratio", scope, Kind::real, "0", "0", "1", {}, "share", "batches that are followed by a read(2) at the file's position"},
+        {"lull", scope, Kind::real, "0", "0", "1", {}, "share", "batches after which nobody submits until the batch is answered"},
+        {"time_to_answer", scope, Kind::integer, "0", "0", "1", {}, "", "judge how long requests wait"},
         {"cancel_newest", scope, Kind::real, "0.3", "0", "1", {}, "share", "cancels that go for a request submitted just now"},
         {"cancel_oldest", scope, Kind::real, "0.5", "0", "1", {}, "share", "cancels that go for the oldest request in flight; the rest are spread evenly"},
         {"spin_max", scope, Kind::integer, "300", "0", "1000000", {}, "loops", "longest seeded spin between choosing a request and cancelling it"},
@@ -31,13 +54,6 @@ std::vector<Knob> common_knobs(const std::map<std::string_view, const char*>& de
         {"life", scope, Kind::duration, "40ms", "1ms", "10s", {}, "", "longest life; lengths are drawn evenly over their logarithm"},
         {"end", scope, Kind::choice, "drawn", "", "", {"drawn", "kill", "exit", "exec"}, "", "how a life ends"},
         {"reload", scope, Kind::integer, "0", "0", "1", {}, "", "unload and load the module again between lives"},
-        {"align", scope, Kind::size, "1", "1", "4K", {}, "bytes", "what offsets, lengths and addresses are multiples of"},
-        {"direct", scope, Kind::integer, "0", "0", "1", {}, "", "open with O_DIRECT"},
-        {"cookie", scope, Kind::integer, "1", "0", "1", {}, "", "the request's name travels in the file offset; files and block devices never see it"},
-        {"memory", scope, Kind::size, "0", "0", "16G", {}, "bytes", "bytes that can be read and written; 0: mem_mb"},
-        {"bytes", scope, Kind::choice, "stored", "", "", {"stored", "any", "none"}, "", "what a read gives: what was last written, something, or nothing that can be judged"},
-        {"cancelled_errno", scope, Kind::integer, "125", "1", "4095", {}, "errno", "what the event of a cancelled request carries"},
-        {"may_fail", scope, Kind::choice, "no", "", "", {"no", "EIO"}, "", "an errno that the target is made to answer"},
         {"exit_kill", scope, Kind::integer, "0", "0", "1", {}, "", "end the race by a SIGKILL in mid-flight, so that exit_aio destroys the contexts"},
     };
     // clang-format on

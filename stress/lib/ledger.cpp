@@ -11,7 +11,8 @@ const char* call_name(Call call) {
     static const char* const names[] = {
         "none",  "io_setup", "io_submit",     "io_cancel",     "io_getevents", "io_destroy",
         "pread", "pwrite",   "open",          "close",         "fork",         "waitpid",
-        "remap", "removal",  "delete_module", "io_pgetevents", "hotplug",      "reclaim"};
+        "remap", "removal",  "delete_module", "io_pgetevents", "hotplug",      "reclaim",
+        "read",  "fsync",    "poll"};
     static_assert(std::size(names) == static_cast<std::size_t>(Call::count));
     return call < Call::count ? names[static_cast<std::uint32_t>(call)] : "?";
 }
@@ -76,7 +77,15 @@ const char* counter_name(Counter counter) {
                                         "hotplugs",
                                         "reclaims",
                                         "compared",
-                                        "compared_uring"};
+                                        "compared_uring",
+                                        "polls",
+                                        "fsyncs",
+                                        "bad_buffers",
+                                        "lulls",
+                                        "waited",
+                                        "timeouts_bare",
+                                        "longest_wait_us",
+                                        "longest_cancel_us"};
     static_assert(std::size(names) == counters_count);
     return names[static_cast<std::uint32_t>(counter)];
 }
@@ -124,15 +133,17 @@ std::string describe_slot(const SharedRun& run, std::uint32_t index) {
                                          "swept", "refused",  "retiring", "sync"};
     const Slot& slot = run.slots[index];
     const std::uint64_t word = slot.word.load(std::memory_order_acquire);
+    static const char* const ops[] = {"", " fsync", " fdsync", " poll"};
     char text[320];
     std::snprintf(
         text, sizeof text,
-        "cookie=0x%llx slot=%u gen=%llu state=%s %s%s%s%s context=%u/%u device_at=0x%llx "
+        "cookie=0x%llx slot=%u gen=%llu state=%s %s%s%s%s%s%s context=%u/%u device_at=0x%llx "
         "len=%u segments=%u res=%lld cancel: einprogress=%u ealready=%u einval=%u",
         static_cast<unsigned long long>(cookie_of(index, generation_of(word))), index,
         static_cast<unsigned long long>(generation_of(word)),
         states[static_cast<std::uint8_t>(state_of(word)) % 8], slot.is_read ? "read" : "write",
         slot.is_sync ? " sync" : "", slot.nowait ? " nowait" : "", slot.edge ? " edge" : "",
+        slot.bad ? " bad" : "", ops[static_cast<std::uint8_t>(slot.op.load()) % 4],
         slot.context.load(std::memory_order_relaxed),
         slot.incarnation.load(std::memory_order_relaxed),
         static_cast<unsigned long long>(slot.device_at), slot.length, slot.segments,

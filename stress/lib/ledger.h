@@ -68,6 +68,10 @@ constexpr bool in_flight(SlotState state) {
     return state == SlotState::prepared || state == SlotState::flying;
 }
 
+// What is asked for.  A poll waits for room in the driver's ring; an fsync for what was submitted
+// before it.
+enum class Op : std::uint8_t { transfer, fsync, fdsync, poll };
+
 struct Segment {
     std::uint32_t at; // offset in the slot's buffer
     std::uint32_t length;
@@ -100,17 +104,29 @@ struct alignas(64) Slot {
     bool is_sync;
     bool nowait;
     bool edge; // reaches beyond the end of the device's memory
+    bool bad;  // its last segment lies, or ends, in memory that cannot be used for it
+    std::atomic<Op> op;
+    std::uint32_t limit; // bytes that the target can take at once, of these segments
+    short poll_events;
     // A loose bound of when it was submitted, for the supervisor while the slot is Flying.
     std::atomic<std::uint64_t> submitted_ns;
     std::uint64_t submitted_healthy_ns; // SharedRun::healthy_ns() then
     std::uint64_t submitted_held_ns;    // WindowBook::held_ns then
+    // When it was seen flying, cancelled, denied and overtaken by an fsync; 0: was not.
+    std::atomic<std::uint64_t> flying_ns;
+    std::atomic<std::uint64_t> flying_healthy_ns;
+    std::atomic<std::uint64_t> cancel_ns;
+    std::atomic<std::uint64_t> einval_ns;
+    std::atomic<std::uint64_t> fsynced_ns;
 
     // Written by the reaper before Answered.
     std::int64_t res;
     std::int64_t res2;
     bool destroyed; // the context was being destroyed when the event was seen
     std::uint64_t answered_ns;
+    std::uint64_t answered_exact_ns; // as answered_ns, finer than a jiffy
     std::uint64_t answered_healthy_ns;
+    std::uint64_t ring_empty_ns; // the ring was seen empty after this, so the event came later
 };
 
 // --- a context ---------------------------------------------------------------------------------
@@ -155,6 +171,9 @@ enum class Call : std::uint32_t {
     io_pgetevents,
     hotplug,
     reclaim,
+    read,
+    fsync,
+    poll,
     count
 };
 const char* call_name(Call call);
@@ -235,6 +254,14 @@ enum class Counter : std::uint32_t {
     reclaims,
     compared,
     compared_uring,
+    polls,
+    fsyncs,
+    bad_buffers,
+    lulls,
+    waited,           // answered after most of their time-out
+    timeouts_bare,    // ETIMEDOUT that no stall of a CPU explains
+    longest_wait_us,  // of any request, while every CPU scheduled: not a sum
+    longest_cancel_us, // from an accepted cancel to the event
     count
 };
 const char* counter_name(Counter counter);
@@ -295,6 +322,14 @@ struct SharedRun {
     }
     std::uint64_t value(Counter counter) const {
         return counters[static_cast<std::uint32_t>(counter)].load(std::memory_order_relaxed);
+    }
+    // relaxed: a gauge that orders nothing.
+    void at_least(Counter counter, std::uint64_t value) {
+        auto& gauge = counters[static_cast<std::uint32_t>(counter)];
+        std::uint64_t seen = gauge.load(std::memory_order_relaxed);
+        while (seen < value &&
+               !gauge.compare_exchange_weak(seen, value, std::memory_order_relaxed)) {
+        }
     }
     void report(const Finding& finding);
     // Never faster than the wall clock; stands still while a CPU does not schedule, and, where

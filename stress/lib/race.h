@@ -27,6 +27,8 @@
 #include "lib/ledger.h"
 #include "lib/oracles/contract.h"
 #include "lib/oracles/residue.h"
+#include "lib/oracles/timing.h"
+#include "lib/request_shapes.h"
 #include "lib/random.h"
 #include "lib/ring_arena.h"
 #include "lib/scenario.h"
@@ -36,6 +38,10 @@
 
 namespace at {
 
+// Defaults with requests of every shape, and time to answer judged: for a scenario in which nothing
+// but the racers and the device's faults makes a request wait.
+std::map<std::string_view, const char*>
+with_all_shapes(std::map<std::string_view, const char*> defaults);
 // The knobs every scenario has, with the defaults that one wants otherwise.
 std::vector<Knob> common_knobs(const std::map<std::string_view, const char*>& defaults);
 
@@ -50,7 +56,6 @@ struct Geometry {
     std::uint32_t buffer_stride;
     std::uint64_t device_bytes;
     std::uint64_t region_bytes; // of a slot, in its device's memory
-    std::uint32_t align;        // of offsets, lengths and addresses
     std::uint64_t buffers_bytes() const { return std::uint64_t{slots} * buffer_stride; }
 };
 Geometry geometry_of(const KnobValues& knobs);
@@ -130,6 +135,15 @@ private:
     std::size_t submit_batch(std::vector<std::uint32_t>& slots, Random& random,
                              std::uint32_t context = max_contexts);
     void refuse(std::uint32_t slot);
+    void draw_other(std::uint32_t slot, Random& random);
+    void sync_file(std::uint32_t submitter, Random& random);
+    void overtaken_by_fsync(const std::vector<std::pair<std::uint32_t, std::uint64_t>>& before,
+                            std::uint64_t returned_ns);
+    std::vector<std::pair<std::uint32_t, std::uint64_t>> flying_of(std::uint32_t submitter) const;
+    void read_at_position(std::uint32_t submitter, Random& random);
+    void lull(std::uint32_t submitter, Random& random);
+    void poll_until_idle(std::uint32_t submitter, Random& random);
+    void judge_timing(Slot& slot, std::uint32_t index);
 
     // Which outcome of a race between cancel and completion has come more seldom so far.
     enum class Sought { either, win, loss };
@@ -148,7 +162,7 @@ private:
     std::uint32_t choose_target(Random& random);
 
     int reap(std::uint32_t context, long min_nr, std::uint64_t timeout_ns);
-    void on_event(const io_event& event, bool destroyed);
+    void on_event(const io_event& event, bool destroyed, std::uint64_t ring_empty_ns);
     // Verify and re-pattern; the caller owns the slot.  `memory`: where the buffer's pages are now;
     // nullptr: nobody can see them any more.
     void settle(std::uint32_t slot, std::byte* memory);
@@ -159,15 +173,15 @@ private:
     bool destroy(std::uint32_t context, Random& random);
 
     bool stalled_during(const Slot& slot) const;
+    bool stood_still_since(std::uint64_t ns) const;
+
     const RaceSetup& setup_;
     const KnobValues& knobs_;
     const Geometry geometry_;
-    const std::int64_t cancelled_errno_;
-    const bool bytes_stored_;
-    const bool bytes_judged_;
     Permitted permitted_;
     bool removal_expected_ = false;
     const bool cancellers_; // the scenario has some
+    const WaitBounds wait_bounds_;
     SharedRun& shared_;
     std::byte* const buffers_;
     std::vector<Fd> devices_;
@@ -181,6 +195,9 @@ private:
     std::atomic<std::uint32_t> quiet_{0};       // reapers may end: all was answered
     std::atomic<std::uint32_t> submissions_{0}; // bumped by each io_submit; futex
     std::atomic<std::uint32_t> submission_waiters_{0};
+    std::atomic<std::uint32_t> lulls_{0}; // a bit for each submitter that waits for its last
+    PrivateBuffers private_;
+    BadMemory bad_memory_;
     RingArena rings_;
     std::atomic<std::uint32_t> nodev_seen_{0};
     std::unique_ptr<WindowControl> windows_; // none: blind

@@ -98,6 +98,15 @@ void Race::cancel_one(std::uint32_t index, Random& random) {
         shared_.report(*finding);
     }
     shared_.count(Counter::cancel_calls);
+    if (answer == -EINPROGRESS || answer == -EALREADY) {
+        slot.cancel_ns.store(monotonic_ns(), std::memory_order_relaxed);
+    } else if (answer == -EINVAL && state == SlotState::flying &&
+               slot.op.load(std::memory_order_relaxed) != Op::fsync &&
+               slot.op.load(std::memory_order_relaxed) != Op::fdsync &&
+               context.state.load(std::memory_order_seq_cst) == ContextState::live) {
+        std::uint64_t never = 0; // the first counts
+        slot.einval_ns.compare_exchange_strong(never, monotonic_ns(), std::memory_order_relaxed);
+    }
     // relaxed: the judge reads them after holders fell to 0, which orders them.
     if (answer == -EINPROGRESS) {
         slot.einprogress.fetch_add(1, std::memory_order_relaxed);

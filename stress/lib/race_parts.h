@@ -4,6 +4,8 @@
 
 #include <atomic>
 #include <cstdint>
+#include <map>
+#include <utility>
 #include <vector>
 
 #include "lib/race.h"
@@ -13,6 +15,7 @@ namespace at {
 
 constexpr std::uint32_t guard_bytes = 64;
 constexpr std::uint32_t page_bytes = 4096;
+constexpr std::uint32_t target_pages = 256; // of one request: driver/zcdma.h, ZC_MAX_PAGES
 constexpr std::uint32_t recent_kept = 1024; // submissions a canceller can look back on
 constexpr std::uint64_t ms = 1000000;
 // Of the aimed share: a submitter that waits as a racer submits nothing meanwhile.
@@ -30,6 +33,10 @@ struct Race::SubmitterState {
     std::atomic<std::uint32_t> head{0};
     std::atomic<std::uint32_t> recent[recent_kept]{};
     std::vector<std::uint64_t> dwell_until; // of each own slot
+    // What flew when an own slot's fsync was submitted: slot and word.
+    std::map<std::uint32_t, std::vector<std::pair<std::uint32_t, std::uint64_t>>> before_fsync;
+    Fd positioned; // read(2) at its position
+    std::vector<std::byte> scratch;
 };
 
 } // namespace at

@@ -35,6 +35,8 @@ void Race::settle(std::uint32_t index, std::byte* memory) {
     const std::uint64_t region_at = index * geometry_.region_bytes;
     const std::uint64_t generation = generation_of(slot.word.load(std::memory_order_relaxed));
     const bool swept = slot.res == INT64_MIN;
+    if (slot.op.load(std::memory_order_relaxed) != Op::transfer)
+        return;
     auto report = [&](std::optional<Finding> finding) {
         if (!finding)
             return;
@@ -51,8 +53,9 @@ void Race::settle(std::uint32_t index, std::byte* memory) {
         report(guards);
         pattern_fill(canary_of(index), 0, memory, geometry_.buffer_stride);
     }
+    report(private_.judge(slot, index));
     if (slot.is_read) {
-        if (!swept && !guards && memory && bytes_judged_)
+        if (!swept && !guards && memory)
             report(judge_read(slot, index, memory, region, region_at));
         if (slot.res > 0)
             shared_.count(Counter::bytes_verified, static_cast<std::uint64_t>(slot.res));
@@ -70,7 +73,7 @@ void Race::settle(std::uint32_t index, std::byte* memory) {
         }
         const std::uint64_t at = slot.device_at - region_at;
         region.unknown(at, slot.length);
-        if (bytes_stored_ && slot.res > 0 && slot.res <= slot.length) {
+        if (slot.res > 0 && slot.res <= slot.length) {
             const auto moved = static_cast<std::uint64_t>(slot.res);
             pattern_fill(payload, 0, region.content(at), moved);
             region.wrote(at, moved);
@@ -78,13 +81,13 @@ void Race::settle(std::uint32_t index, std::byte* memory) {
         }
         region.source_device_at = at;
         region.source_buffer_at = slot.segment[0].at;
-        region.source_length = bytes_stored_ && slot.segments == 1 ? slot.length : 0;
+        region.source_length = slot.segments == 1 ? slot.length : 0;
     }
     if (memory)
         fill_canary(slot, index, memory);
 }
 
-void Race::on_event(const io_event& event, bool destroyed) {
+void Race::on_event(const io_event& event, bool destroyed, std::uint64_t ring_empty_ns) {
     const auto user_data = reinterpret_cast<std::uint64_t>(event.data);
     const auto index = static_cast<std::uint32_t>(user_data & (max_slots - 1));
     const std::uint64_t generation = user_data >> 12;
@@ -119,6 +122,8 @@ void Race::on_event(const io_event& event, bool destroyed) {
     slot.destroyed = destroyed;
     slot.answered_ns = coarse_ns();
     slot.answered_healthy_ns = shared_.healthy_ns();
+    slot.answered_exact_ns = monotonic_ns();
+    slot.ring_empty_ns = ring_empty_ns;
     if (take_settling(slot, generation))
         settle(index, buffer(index));
     shared_.count(Counter::completed);
@@ -136,7 +141,9 @@ int Race::reap(std::uint32_t index, long min_nr, std::uint64_t timeout_ns) {
     if (!inside)
         return 0;
     io_event events[max_reap];
-    const std::uint64_t began = coarse_ns();
+    // Finer than a jiffy: an fsync that returned is told from an event that came after it.
+    const std::uint64_t began = monotonic_ns();
+    const std::uint64_t ring_empty_ns = context.empty_ns.load(std::memory_order_acquire);
     long got = 0;
     {
         const Calling calling(Call::io_getevents);
@@ -146,7 +153,7 @@ int Race::reap(std::uint32_t index, long min_nr, std::uint64_t timeout_ns) {
     shared_.count(Counter::reap_calls);
     const bool live = context.state.load(std::memory_order_seq_cst) == ContextState::live;
     for (long i = 0; i < got; ++i)
-        on_event(events[i], !live);
+        on_event(events[i], !live, ring_empty_ns);
     if (got >= 0 && got < max_reap)
         context.empty_ns.store(began, std::memory_order_release);
     if (got < 0 && got != -EINTR && !(got == -EINVAL && !live))

@@ -21,7 +21,10 @@ bool Race::stalled_during(const Slot& slot) const {
     if (shared_.windows.held_ns.load(std::memory_order_relaxed) - slot.submitted_held_ns >
         shared_.timeout_ns / 2)
         return true;
-    const std::uint64_t submitted_ns = slot.submitted_ns.load(std::memory_order_relaxed);
+    return stood_still_since(slot.submitted_ns.load(std::memory_order_relaxed));
+}
+
+bool Race::stood_still_since(std::uint64_t submitted_ns) const {
     for (std::uint32_t cpu = 0; cpu < shared_.cpus; ++cpu) {
         const Heartbeat& beat = shared_.heartbeats[cpu];
         const std::uint64_t last = beat.last_ns.load(std::memory_order_relaxed);
@@ -75,12 +78,16 @@ bool Race::recycle(std::uint32_t index, Random& random) {
     const bool refused = slot.res == INT64_MIN + 1;
     if (!swept && !refused) {
         Answer answer;
-        answer.res = slot.res == -cancelled_errno_ ? -ECANCELED : slot.res;
+        answer.res = slot.res;
         answer.res2 = slot.res2;
         answer.length = slot.length;
         answer.is_read = slot.is_read;
         answer.is_sync = slot.is_sync;
         answer.nowait = slot.nowait;
+        answer.op = slot.op.load(std::memory_order_relaxed);
+        answer.bad = slot.bad;
+        answer.limit = slot.limit;
+        answer.poll_events = slot.poll_events;
         if (slot.edge) {
             const std::uint64_t left = slot.device_at < geometry_.device_bytes
                                            ? geometry_.device_bytes - slot.device_at
@@ -97,6 +104,7 @@ bool Race::recycle(std::uint32_t index, Random& random) {
             finding->evidence.push_back(describe_slot(shared_, index));
             shared_.report(*finding);
         }
+        judge_timing(slot, index);
         if (answer.res == -ECANCELED) {
             shared_.count(Counter::cancelled);
             if (answer.einprogress)
@@ -105,6 +113,8 @@ bool Race::recycle(std::uint32_t index, Random& random) {
             shared_.count(Counter::cancel_lost, slot.lost_cancels.load(std::memory_order_relaxed));
             if (answer.res == -ETIMEDOUT) {
                 shared_.count(Counter::timeouts);
+                if (!answer.stalled)
+                    shared_.count(Counter::timeouts_bare);
                 if (answer.stalled && !permitted_.timeouts)
                     shared_.count(Counter::timeouts_stalled);
             } else if (answer.res == -ENODEV) {
@@ -132,49 +142,66 @@ bool Race::recycle(std::uint32_t index, Random& random) {
 
 void Race::draw_request(std::uint32_t index, Random& random) {
     Slot& slot = shared_.slots[index];
+    slot.op.store(Op::transfer, std::memory_order_relaxed);
+    slot.bad = false;
+    slot.limit = 1U << 30;
+    for (auto* stamp : {&slot.flying_ns, &slot.cancel_ns, &slot.einval_ns, &slot.fsynced_ns})
+        stamp->store(0, std::memory_order_relaxed);
     Region& region = regions_[index];
     forget_replaced(slot, region);
     slot.device_epoch = shared_.device_epoch.load(std::memory_order_seq_cst);
     const std::uint64_t region_at = index * geometry_.region_bytes;
     slot.is_read = random.chance(knobs_.real("read_ratio"));
     slot.is_sync = random.chance(sync_ratio_);
-    slot.nowait = !slot.is_sync && random.chance(knobs_.real("nowait_ratio"));
+    // Files answer EOPNOTSUPP, or take a part of what is not all there.
+    slot.nowait =
+        setup_.cookie_in_offset && !slot.is_sync && random.chance(knobs_.real("nowait_ratio"));
+    draw_other(index, random);
+    if (slot.op.load(std::memory_order_relaxed) != Op::transfer)
+        return;
     slot.edge = setup_.cookie_in_offset && random.below(256) == 0;
     std::uint32_t length = random.logarithmic(static_cast<std::uint32_t>(knobs_.integer("min_len")),
                                               geometry_.max_length);
-    const std::uint32_t align = geometry_.align;
-    length = rounded(length, align);
-    auto aligned_below = [&](std::uint64_t bytes) {
-        return std::uint64_t{random.below(static_cast<std::uint32_t>(bytes / align + 1))} * align;
-    };
     const std::uint64_t known = region.known_to() - region.known_from();
     if (slot.edge) {
         // Reads across, at and behind the end; writes at and behind it.
         const std::uint32_t before =
             slot.is_read && random.below(4) ? 1 + random.below(std::min(length, page_bytes)) : 0;
         slot.device_at = geometry_.device_bytes - before + (before ? 0 : random.below(3) * 512);
-    } else if (slot.is_read && known >= align && random.below(8)) {
+    } else if (slot.is_read && known && random.below(8)) {
         length = static_cast<std::uint32_t>(std::min<std::uint64_t>(length, known));
-        slot.device_at = region_at + region.known_from() + aligned_below(known - length);
+        slot.device_at = region_at + region.known_from() +
+                         random.below(static_cast<std::uint32_t>(known - length + 1));
     } else {
-        slot.device_at = region_at + aligned_below(geometry_.region_bytes - length);
+        slot.device_at =
+            region_at +
+            random.below(static_cast<std::uint32_t>(geometry_.region_bytes - length + 1));
     }
     slot.length = length;
     slot.segments = 1;
-    if (length / align >= max_segments && random.chance(knobs_.real("vectored"))) {
+    if (length >= max_segments && random.chance(knobs_.real("vectored"))) {
         slot.segments = 1 + random.below(max_segments);
         shared_.count(Counter::vectored);
     }
-    std::uint32_t at = rounded(guard_bytes + random.below(page_bytes), align);
+    const double aligned = knobs_.real("aligned");
+    std::uint32_t at = random.chance(aligned) ? page_bytes : guard_bytes + random.below(page_bytes);
     std::uint32_t left = length;
     for (std::uint32_t s = 0; s < slot.segments; ++s) {
         const std::uint32_t others = slot.segments - s - 1;
-        const std::uint32_t piece =
-            others ? (1 + random.below(left / align - others)) * align : left;
+        const std::uint32_t piece = others ? 1 + random.below(left - others) : left;
         slot.segment[s] = {at, piece};
-        at = rounded(at + piece + random.below(guard_bytes), align);
+        at += piece + random.below(guard_bytes);
+        if (random.chance(aligned))
+            at = rounded(at, page_bytes);
         left -= piece;
     }
+    if (setup_.cookie_in_offset) {
+        const auto ring = static_cast<std::uint32_t>(knobs_.integer("ring"));
+        slot.limit = bytes_in_pages(slot, buffer(index), std::min(ring, target_pages));
+    }
+    slot.bad = setup_.cookie_in_offset && !slot.edge && random.chance(knobs_.real("bad_ratio"));
+    if (random.below(16) == 0) // each costs every CPU of the process an interrupt
+        private_.renew(index, buffer(index), random);
 }
 
 void Race::prepare_iocb(std::uint32_t index, std::uint64_t generation) {
@@ -191,13 +218,26 @@ void Race::prepare_iocb(std::uint32_t index, std::uint64_t generation) {
     iovec* vector = &iovecs_[std::size_t{index} * max_segments];
     for (std::uint32_t s = 0; s < slot.segments; ++s)
         vector[s] = {memory + slot.segment[s].at, slot.segment[s].length};
+    if (slot.bad) {
+        iovec& last = vector[slot.segments - 1];
+        Random random(setup_.plan.seed, index, generation);
+        last.iov_base =
+            bad_memory_.place(slot.segment[slot.segments - 1].length, slot.is_read, random);
+        shared_.count(Counter::bad_buffers);
+    }
     const std::uint64_t offset =
         slot.device_at |
         (setup_.cookie_in_offset ? cookie_of(index, generation) << cookie_shift : 0);
     const int fd = devices_[index / geometry_.depth % geometry_.devices].get();
     iocb& cb = iocbs_[index];
     const auto at = static_cast<long long>(offset);
-    if (slot.segments > 1) {
+    if (const Op op = slot.op.load(std::memory_order_relaxed); op == Op::poll) {
+        io_prep_poll(&cb, fd, slot.poll_events);
+    } else if (op == Op::fsync) {
+        io_prep_fsync(&cb, fd);
+    } else if (op == Op::fdsync) {
+        io_prep_fdsync(&cb, fd);
+    } else if (slot.segments > 1) {
         const int segments = static_cast<int>(slot.segments);
         if (slot.is_read)
             io_prep_preadv(&cb, fd, vector, segments, at);
@@ -208,7 +248,8 @@ void Race::prepare_iocb(std::uint32_t index, std::uint64_t generation) {
     } else {
         io_prep_pwrite(&cb, fd, vector[0].iov_base, vector[0].iov_len, at);
     }
-    cb.aio_rw_flags = slot.nowait ? RWF_NOWAIT : 0;
+    if (slot.op.load(std::memory_order_relaxed) == Op::transfer)
+        cb.aio_rw_flags = slot.nowait ? RWF_NOWAIT : 0;
     cb.data = reinterpret_cast<void*>(user_data_of(index, generation));
 }
 
@@ -311,6 +352,8 @@ std::size_t Race::submit_batch(std::vector<std::uint32_t>& slots, Random& random
         const Calling calling(Call::io_submit);
         answer = io_submit(inside.id(), count, pointers);
     }
+    const std::uint64_t flying_ns = monotonic_ns();
+    const std::uint64_t flying_healthy_ns = shared_.healthy_ns();
     shared_.count(Counter::submit_calls);
     const long accepted = std::max(answer, 0);
     for (long i = 0; i < count; ++i) {
@@ -320,6 +363,9 @@ std::size_t Race::submit_batch(std::vector<std::uint32_t>& slots, Random& random
             continue;
         }
         std::uint64_t expected = slot.word.load(std::memory_order_acquire);
+        // Of no use to an event that was faster: it has waited for nothing.
+        slot.flying_healthy_ns.store(flying_healthy_ns, std::memory_order_relaxed);
+        slot.flying_ns.store(flying_ns, std::memory_order_relaxed);
         // Fails when the event was faster; then the slot is the reaper's, and Answered.
         if (state_of(expected) == SlotState::prepared)
             slot.word.compare_exchange_strong(expected,
@@ -341,7 +387,10 @@ std::size_t Race::submit_batch(std::vector<std::uint32_t>& slots, Random& random
     if (accepted && cancellers_ && scarce_outcome() == Sought::win && random.below(2))
         cancel_one(slots[static_cast<std::size_t>(accepted - 1)], random);
     const bool live = context.state.load(std::memory_order_seq_cst) == ContextState::live;
-    if (answer < 0 && answer != -EAGAIN && !(answer == -EINVAL && !live))
+    // One that would have to sleep on two wait queues (fs/aio.c, aio_poll_queue_proc()).
+    const bool poll_refused =
+        answer == -EINVAL && shared_.slots[slots[0]].op.load(std::memory_order_relaxed) == Op::poll;
+    if (answer < 0 && answer != -EAGAIN && !(answer == -EINVAL && !live) && !poll_refused)
         shared_.report({"contract",
                         "io_submit answered " + errno_name(-answer),
                         "contract/submit-" + errno_name(-answer),
@@ -415,6 +464,14 @@ void Race::submit_loop(std::uint32_t index, Random random) {
         }
         if (placed)
             end_placement(racer);
+        if (setup_.cookie_in_offset && !stopped()) {
+            if (random.chance(knobs_.real("fsync_ratio")))
+                sync_file(index, random);
+            if (random.chance(knobs_.real("position_ratio")))
+                read_at_position(index, random);
+        }
+        if (lulls_.load(std::memory_order_relaxed) || random.chance(knobs_.real("lull")))
+            lull(index, random);
         // Drawn but not submitted: the payload of a write goes back to the canary.
         for (const std::uint32_t slot : batch)
             fill_canary(shared_.slots[slot], slot, buffer(slot));

@@ -1,7 +1,10 @@
 #include "lib/stressor.h"
+#include <nlohmann/json.hpp>
 
+#include "lib/modules.h"
 #include "lib/oracles/late_watch.h"
 #include "lib/oracles/lost.h"
+#include "lib/oracles/timing.h"
 #include "lib/race.h"
 #include "lib/window.h"
 
@@ -24,7 +27,6 @@ public:
             3 * timeout_ns_ + static_cast<std::uint64_t>(knobs.integer("stop_ms")) * ms + 500 * ms;
     }
 
-    bool wants_cookie() const override { return setup_.bound.knobs.integer("cookie") != 0; }
     std::size_t buffers_bytes() const override { return geometry_.buffers_bytes(); }
     std::uint64_t overdue_ns() const override { return overdue_ns_; }
 
@@ -53,7 +55,10 @@ public:
     std::vector<Finding> overdue(SharedRun& shared, std::byte*, std::uint64_t healthy_ns) override {
         if (!lost_)
             lost_ = std::make_unique<LostEvents>(shared, overdue_ns_);
-        return lost_->scan(healthy_ns);
+        std::vector<Finding> findings = lost_->scan(healthy_ns);
+        if (auto finding = account(shared))
+            findings.push_back(*finding);
+        return findings;
     }
 
     std::vector<Finding> after_death(SharedRun& shared, std::byte* buffers,
@@ -62,7 +67,31 @@ public:
     }
 
 private:
+    // Faults are read after what they explain, and seldom: each read is a thread's.
+    std::optional<Finding> account(const SharedRun& shared) {
+        const std::uint64_t waited = shared.value(Counter::waited);
+        const std::uint64_t timed_out = shared.value(Counter::timeouts_bare);
+        const WaitBounds bounds = wait_bounds(setup_.plan, setup_.bound.knobs);
+        if (!setup_.bound.knobs.integer("time_to_answer") || !bounds.answer_explained ||
+            (waited <= accounted_ && timed_out <= accounted_))
+            return std::nullopt;
+        std::uint64_t all = 0;
+        std::uint64_t fired = 0;
+        const auto counters = fault_counters(setup_.plan, all);
+        for (const auto& counter : counters) {
+            const auto rule = counter.at("rule").get<std::size_t>();
+            if (rule < setup_.plan.faults.size() &&
+                makes_wait(setup_.plan.faults[rule], timeout_ns_))
+                fired += counter.at("fired").get<std::uint64_t>();
+        }
+        if (counters.empty())
+            return std::nullopt;
+        accounted_ = fired * bounds.explained_each;
+        return judge_account(waited, timed_out, fired, bounds);
+    }
+
     const RaceSetup& setup_;
+    std::uint64_t accounted_ = 0; // so many are explained by what had fired
     const Geometry geometry_;
     std::uint64_t timeout_ns_ = 0;
     std::uint64_t overdue_ns_ = 0;

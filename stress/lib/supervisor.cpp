@@ -16,7 +16,6 @@
 
 #include <nlohmann/json.hpp>
 
-#include "lib/bounded.h"
 #include "lib/driver_state.h"
 #include "lib/heartbeat.h"
 #include "lib/modules.h"
@@ -51,7 +50,10 @@ constexpr std::uint64_t lockup_ns = 8000 * ms;
 // A work item that keeps the others of its CPU waiting for so long is no busy host any more.
 constexpr std::uint64_t kworkers_ns = 30000 * ms;
 constexpr milliseconds quiesce_bound{4000};
-constexpr milliseconds shell_bound{20000};
+// The driver's own books wait for nothing but its work queue: no grace period, no deferred fput.
+constexpr milliseconds driver_quiesce_bound{1500};
+// Told to the host, which sees whether the CPU runs and where.
+constexpr std::uint64_t silence_told_ns = 2000 * ms;
 
 class Supervision {
 public:
@@ -85,8 +87,6 @@ public:
             system_before_ = read_system_books();
         for (const ModuleFile& module : request_.modules)
             load(module);
-        for (const std::string& command : request_.set_up)
-            shell("set-up", command);
         if (stressor_->uses_device() && !wait_for_node(request_.device))
             throw std::runtime_error(request_.device + " does not exist");
         place_windows();
@@ -96,8 +96,7 @@ public:
         // A regular file keeps its offsets; there is no driver to show the cookie to.
         struct stat status {};
         setup_.cookie_in_offset =
-            (stat(request_.device.c_str(), &status) != 0 || S_ISCHR(status.st_mode)) &&
-            stressor_->wants_cookie();
+            stat(request_.device.c_str(), &status) != 0 || !S_ISREG(status.st_mode);
         for (std::int64_t life = 1;; ++life) {
             live();
             if (life == lives_ || !go_on())
@@ -112,11 +111,8 @@ public:
         if (!stuck_)
             check();
         stage("unload");
-        if (!stuck_) {
-            for (const std::string& command : request_.tear_down)
-                shell("tear-down", command);
+        if (!stuck_)
             unload();
-        }
         collect();
         if (findings_.empty() && !error_.empty())
             throw std::runtime_error(error_);
@@ -124,26 +120,6 @@ public:
     }
 
 private:
-    void load(const ModuleFile& module) {
-        std::string parameters = module.parameters;
-        if (module.name == "zcdma")
-            parameters += setup_.bound.knobs.module_parameters();
-        if (module.keep)
-            keep_module(module.name, module.path, parameters);
-        else
-            load_module(module.name, module.path, parameters);
-    }
-
-    static void shell(const char* what, const std::string& command) {
-        const auto answer = bounded_exec({"/bin/sh", "-c", command}, {}, shell_bound, 4096);
-        if (answer.timed_out || answer.status)
-            throw std::runtime_error(std::string(what) + " command '" + command + "' " +
-                                     (answer.timed_out
-                                          ? "did not end"
-                                          : "ended with status " + std::to_string(answer.status)) +
-                                     ": " + answer.err.substr(0, answer.err.find('\n')));
-    }
-
     std::uint64_t elapsed_us() const { return (monotonic_ns() - began_ns_) / 1000; }
 
     void stage(const char* name) { stage_at(name, elapsed_us()); }
@@ -182,6 +158,8 @@ private:
     void collect() {
         for (const Finding& finding : run_.findings.collect(next_finding_))
             add(finding);
+        if (request_.end_at_finding && !findings_.empty())
+            run_.stop.store(1, std::memory_order_release);
     }
 
     void live() {
@@ -348,8 +326,6 @@ private:
                 over = true;
             }
             std::uint32_t cpu = 0;
-            const bool locked_up =
-                run_.cpus > 1 && heartbeats_->longest_silence_ns(cpu) > lockup_ns;
             if (work_beats_ && work_beats_->longest_silence_ns() > kworkers_ns) {
                 run_.report({"hang",
                              "no work item runs on a CPU any more",
@@ -357,6 +333,14 @@ private:
                              {"cancelled polls of the supervisor's own do not end"}});
                 over = true;
             }
+            const std::uint64_t silence_ns = heartbeats_->longest_silence_ns(cpu);
+            const bool locked_up = run_.cpus > 1 && silence_ns > lockup_ns;
+            if (silence_ns > silence_told_ns && !silence_told_) {
+                silence_told_ = true;
+                hooks_.emit({{"ev", "silent-cpu"}, {"cpu", cpu}, {"ms", silence_ns / ms}});
+            }
+            if (silence_ns < silence_told_ns / 4)
+                silence_told_ = false;
             if (over || stuck.scan(healthy) || locked_up) {
                 stuck_call_ = stuck.name();
                 tell_progress();
@@ -444,8 +428,10 @@ private:
         const bool books_whole = run_.value(Counter::removals) == 0;
         // Polled until all is given back, or the bound is over: what is left then is a leak.
         std::vector<Finding> left;
-        const std::uint64_t until =
-            monotonic_ns() + static_cast<std::uint64_t>(quiesce_bound.count()) * ms;
+        const std::uint64_t from = monotonic_ns();
+        const std::uint64_t until = from + static_cast<std::uint64_t>(quiesce_bound.count()) * ms;
+        const std::uint64_t driver_until =
+            from + static_cast<std::uint64_t>(driver_quiesce_bound.count()) * ms;
         for (;;) {
             left.clear();
             if (drives_zcdma()) {
@@ -465,6 +451,10 @@ private:
             if (!request_.shared && between_lives == BetweenLives::no)
                 for (Finding& finding : judge_system(system_before_, read_system_books()))
                     left.push_back(std::move(finding));
+            if (!left.empty() && monotonic_ns() >= driver_until)
+                break;
+            for (Finding& finding : judge_system(system_before_, read_system_books()))
+                left.push_back(std::move(finding));
             if (left.empty() || monotonic_ns() >= until)
                 break;
             hooks_.attend(milliseconds(10));
@@ -588,6 +578,7 @@ private:
     bool stuck_ = false;
     bool marks_ = false;
     std::vector<std::string> unplaced_;
+    bool silence_told_ = false;
     bool killed_by_plan_ = false;
     int wait_status_ = 0;
     std::string stuck_call_;

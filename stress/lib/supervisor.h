@@ -15,8 +15,6 @@ namespace at {
 struct ModuleFile {
     std::string name;
     std::string path;
-    std::string parameters; // beside those that the plan's target knobs give to zcdma
-    bool keep = false;      // the kernel's own: fine when it is there, and it stays
 };
 
 struct RunRequest {
@@ -24,10 +22,8 @@ struct RunRequest {
     std::vector<ModuleFile> modules;
     std::chrono::milliseconds deadline{60000};
     std::string device = "/dev/zcdma0";
-    // Shell commands, run when the modules are loaded, and before they are unloaded.
-    std::vector<std::string> set_up;
-    std::vector<std::string> tear_down;
     bool shared = false; // others use this machine: counts of all of it say nothing about the run
+    bool end_at_finding = false; // the race ends with the first; the checks follow as ever
 };
 
 // What the supervisor needs of whoever runs it; every call returns soon.

@@ -18,10 +18,10 @@ void Fd::reset() {
 }
 
 SharedMemory::SharedMemory(const char* name, std::size_t bytes) : bytes_(bytes) {
-    Fd fd(memfd_create(name, MFD_CLOEXEC));
-    if (!fd || ftruncate(fd.get(), static_cast<off_t>(bytes)))
+    fd_ = Fd(memfd_create(name, MFD_CLOEXEC));
+    if (!fd_ || ftruncate(fd_.get(), static_cast<off_t>(bytes)))
         throw_errno("memfd_create");
-    void* mapped = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
+    void* mapped = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd_.get(), 0);
     if (mapped == MAP_FAILED)
         throw_errno("mmap of shared memory");
     start_ = static_cast<std::byte*>(mapped);

@@ -42,15 +42,18 @@ public:
     SharedMemory& operator=(SharedMemory&& other) noexcept {
         std::swap(start_, other.start_);
         std::swap(bytes_, other.bytes_);
+        std::swap(fd_, other.fd_);
         return *this;
     }
     ~SharedMemory();
     std::byte* start() const { return start_; }
+    int fd() const { return fd_.get(); }
     std::size_t bytes() const { return bytes_; }
 
 private:
     std::byte* start_ = nullptr;
     std::size_t bytes_ = 0;
+    Fd fd_;
 };
 
 std::uint64_t monotonic_ns();

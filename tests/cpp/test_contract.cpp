@@ -101,6 +101,41 @@ TEST_CASE("the end of the device has its own true result") {
     CHECK(verdict(write).empty());
 }
 
+TEST_CASE("memory that cannot be used is EFAULT, and moves nothing") {
+    auto bad = with(-EFAULT);
+    CHECK(verdict(bad) == "contract/unexplained-EFAULT");
+    bad.bad = true;
+    CHECK(verdict(bad).empty());
+    bad.res = 100;
+    CHECK(verdict(bad) == "contract/bad-buffer");
+}
+
+TEST_CASE("a request of more pages than the target takes is short by just those") {
+    auto answer = with(60);
+    answer.limit = 60;
+    CHECK(verdict(answer).empty());
+    answer.res = 59;
+    CHECK(verdict(answer) == "contract/short");
+    answer.res = 100;
+    CHECK(verdict(answer) == "contract/beyond-end");
+}
+
+TEST_CASE("polls and fsyncs have answers of their own") {
+    auto poll = with(0x41); // POLLIN, and its twin that comes with a wake-up
+    poll.op = at::Op::poll;
+    poll.poll_events = 0x1;
+    CHECK(verdict(poll).empty());
+    poll.res = 0x4;
+    CHECK(verdict(poll) == "contract/poll-mask");
+    auto fsync = with(0);
+    fsync.op = at::Op::fsync;
+    CHECK(verdict(fsync).empty());
+    fsync.res = 1;
+    CHECK(verdict(fsync) == "contract/fsync");
+    fsync.res = -EIO;
+    CHECK(verdict(fsync) == "contract/unexplained-EIO");
+}
+
 TEST_CASE("io_cancel's own answer") {
     for (const int legal : {-EINPROGRESS, -EINVAL, -EALREADY})
         CHECK(!at::judge_cancel_answer(legal, false));

@@ -34,3 +34,14 @@ def test_a_lane_without_run_delays_says_so() -> None:
     unmeasured = Starvation(10.0, ())
     assert unmeasured.share == 0.0
     assert str(unmeasured) == "host run-delay not measured"
+
+
+def test_a_vcpu_that_spins_with_interrupts_off_is_told_from_one_that_works() -> None:
+    from aiotorture.lanes.qemu import cpu_states
+
+    text = (
+        "CPU#0\nRAX=0\nRIP=ffffffff81c0b5d4 RFL=00000002 [-------] CPL=0 II=0 A20=1 SMM=0 HLT=0\n"
+        "CPU#1\nRIP=ffffffff81c0b5d4 RFL=00000246 [---Z-P-] CPL=0 II=0 A20=1 SMM=0 HLT=1\n"
+        "CPU#2\nRIP=0000000000401234 RFL=00000002 [-------] CPL=3 II=0 A20=1 SMM=0 HLT=0\n"
+    )
+    assert [stuck for _, stuck in cpu_states(text)] == [True, False, False]

@@ -39,9 +39,16 @@ def searched(*outcomes: CellResult, budget_s: float = 60.0) -> score.Trial:
 
 def test_each_round_visits_every_plan_once() -> None:
     ordered = cells()
-    plans = {tuple(map(str, cell.plan.faults)) for cell in ordered}
-    first_round = ordered[: len(plans)]
-    assert {tuple(map(str, cell.plan.faults)) for cell in first_round} == plans
+
+    def row(cell: Cell) -> tuple[str, ...]:
+        name = cell.plan.scenario.name
+        return ("" if name in score.EVERY_PLAN else name, *map(str, cell.plan.faults))
+
+    rows = {row(cell) for cell in ordered}
+    assert {row(cell) for cell in ordered[: len(rows)]} == rows
+    mixes = ["-mix-" in cell.id for cell in ordered[: len(rows)]]
+    assert any(mixes) and mixes == sorted(mixes, reverse=True)
+    assert all(cell.end_at_finding for cell in ordered)
     assert all(cell.mutant == ONE.mutant and cell.id.endswith("-m-s7") for cell in ordered)
 
 

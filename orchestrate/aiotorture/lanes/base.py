@@ -78,6 +78,10 @@ class Subject(ABC):
     def diagnose(self) -> list[str]:
         """What can be learned from outside of a subject that no longer answers."""
 
+    def spinning(self) -> list[str]:
+        """Evidence that one of its CPUs runs and will never answer again; [] without such."""
+        return []
+
     @abstractmethod
     def starvation(self) -> Starvation:
         """What the host withheld since the cell began."""

@@ -24,6 +24,12 @@ DIAGNOSIS_TIMEOUT_S = 5.0
 # perf, its libraries and its records live in the guest's memory
 PERF_MEMORY_MIB = 640
 SCHEDSTAT_NS_PER_S = 1e9
+# No correct kernel keeps interrupts off for a tenth of it.
+SPIN_CPU_S = 1.0
+SPIN_LOOKS = 12
+SPIN_STEP_S = 0.05
+SPIN_BOUND_S = 8.0
+INTERRUPT_FLAG = 0x200
 
 
 def run_delays_s(pid: int, threads: Sequence[int]) -> tuple[float, ...]:
@@ -34,6 +40,25 @@ def run_delays_s(pid: int, threads: Sequence[int]) -> tuple[float, ...]:
         return tuple(int(text.split()[1]) / SCHEDSTAT_NS_PER_S for text in texts)
     except (OSError, ValueError, IndexError):
         return ()
+
+
+def run_times_s(pid: int, threads: Sequence[int]) -> tuple[float, ...]:
+    """Seconds that each thread has run (schedstat, first field); () when they are gone."""
+    try:
+        texts = [Path(f"/proc/{pid}/task/{tid}/schedstat").read_text() for tid in threads]
+        return tuple(int(text.split()[0]) / SCHEDSTAT_NS_PER_S for text in texts)
+    except (OSError, ValueError, IndexError):
+        return ()
+
+
+def cpu_states(registers: str) -> list[tuple[int, bool]]:
+    """Of each CPU in QEMU's "info registers -a": where it is, and whether it runs in the kernel with
+    interrupts off."""
+    found = re.findall(r"RIP=([0-9a-f]+) RFL=([0-9a-f]+).*?CPL=(\d).*?HLT=(\d)", registers)
+    return [
+        (int(rip, 16), not int(flags, 16) & INTERRUPT_FLAG and cpl == "0" and hlt == "0")
+        for rip, flags, cpl, hlt in found
+    ]
 
 
 class QemuSubject(Subject):
@@ -91,6 +116,35 @@ class QemuSubject(Subject):
             waited = (s - began for s, began in zip(now, self._delays_at_start, strict=True))
             self._last = Starvation(time.monotonic() - self._began, tuple(waited))
         return self._last
+
+    def spinning(self) -> list[str]:
+        """A vCPU that used SPIN_CPU_S of its host's time and was in the kernel with interrupts off
+        at every look. A thread that the host withholds uses none and proves nothing."""
+        looks: dict[int, list[tuple[int, bool]]] = {}
+        before = run_times_s(self.pid, self._vcpus)
+        deadline = time.monotonic() + SPIN_BOUND_S
+        used: dict[int, float] = {}
+        while time.monotonic() < deadline:
+            try:
+                text = self._qemu.qmp.monitor("info registers -a", DIAGNOSIS_TIMEOUT_S)
+            except (QmpClosed, QmpError):
+                return []
+            for number, (rip, stuck) in enumerate(cpu_states(text)):
+                looks.setdefault(number, []).append((rip, stuck))
+            now = run_times_s(self.pid, self._vcpus)
+            used = {n: b - a for n, (a, b) in enumerate(zip(before, now, strict=False))}
+            stuck_cpus = [n for n, seen in looks.items() if all(stuck for _, stuck in seen)]
+            if not stuck_cpus:
+                return []
+            for n in stuck_cpus:
+                if len(looks[n]) >= SPIN_LOOKS and used.get(n, 0.0) >= SPIN_CPU_S:
+                    places = sorted({f"0x{rip:x}" for rip, _ in looks[n]})[:8]
+                    return [
+                        f"vCPU {n} ran for {used[n]:.1f} s with interrupts off in the kernel, "
+                        f"at {' '.join(places)}"
+                    ]
+            time.sleep(SPIN_STEP_S)
+        return []
 
     def diagnose(self) -> list[str]:
         """Status, and registers of every vCPU twice, so that a spinning one is seen to spin."""

@@ -4,6 +4,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include <poll.h>
+
 namespace at {
 
 namespace {
@@ -53,6 +55,10 @@ std::optional<Finding> judge_errno(const Answer& answer, const Permitted& permit
         if (answer.nowait)
             return std::nullopt;
         break;
+    case EFAULT:
+        if (answer.bad)
+            return std::nullopt;
+        break;
     default:
         if (answer.at_device_end && answer.res == *answer.at_device_end)
             return std::nullopt;
@@ -71,7 +77,6 @@ std::string errno_name(int error) {
 Permitted permitted_by(const Plan& plan, const KnobValues& knobs) {
     Permitted permitted;
     permitted.cancels = knobs.text("cancel") != "none";
-    permitted.corrupt = knobs.text("may_fail") == "EIO";
     const std::int64_t timeout_ns = knobs.integer("timeout_ms") * 1000000;
     for (const Fault& fault : plan.faults) {
         const std::string& action = fault.action;
@@ -95,19 +100,38 @@ Permitted permitted_by(const Plan& plan, const KnobValues& knobs) {
     return permitted;
 }
 
+static std::optional<Finding> judge_poll(const Answer& answer, const Permitted& permitted) {
+    const auto gone = static_cast<std::int64_t>(permitted.removal ? POLLERR | POLLHUP : 0);
+    // A wake-up answers with its whole key (fs/aio.c, aio_poll_wake()): a flag brings its twin.
+    const auto twins = static_cast<std::int64_t>(
+        (answer.poll_events & (POLLIN | POLLRDNORM) ? POLLIN | POLLRDNORM : 0) |
+        (answer.poll_events & (POLLOUT | POLLWRNORM) ? POLLOUT | POLLWRNORM : 0));
+    if (answer.res & ~(twins | gone))
+        return contract("poll-mask", "a poll was answered with what it did not ask for");
+    return std::nullopt;
+}
+
 std::optional<Finding> judge(const Answer& answer, const Permitted& permitted) {
     if (answer.res2 != 0)
         return contract("res2", "event carries a res2 that is not 0");
     if (answer.einprogress + answer.ealready > 1)
         return contract("cancelled-twice", "two calls of io_cancel reached one request");
-    if (!permitted.cancels && answer.einprogress)
+    if (!permitted.cancels && answer.einprogress && answer.op != Op::poll)
         return contract("cancel-of-uncancellable",
                         "io_cancel answered EINPROGRESS for a request that cannot be cancelled");
     if (answer.res < 0)
         return judge_errno(answer, permitted);
+    if (answer.op == Op::poll)
+        return judge_poll(answer, permitted);
+    if (answer.op != Op::transfer)
+        return answer.res ? std::optional(contract("fsync", "fsync answered with a number"))
+                          : std::nullopt;
+    if (answer.bad)
+        return contract("bad-buffer", "a request whose memory cannot be used was answered as done");
     if (answer.res > answer.length)
         return contract("overlong", "result is longer than the request");
-    const std::int64_t whole = answer.at_device_end.value_or(answer.length);
+    const std::int64_t whole =
+        std::min(answer.at_device_end.value_or(answer.length), answer.limit);
     if (whole < 0)
         return contract("beyond-end", "a write at the end of the device was answered with bytes");
     if (answer.res > whole)

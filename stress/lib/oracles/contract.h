@@ -7,6 +7,10 @@
 //   io_cancel() deletes the request from the list whatever ki_cancel() said, so at most one call
 //   is answered other than -EINVAL.
 //   After -EALREADY completion had begun: the event carries the true result.
+//   A request whose memory is not all there, or is not writable for a read, is answered EFAULT and
+//   moves nothing.  One of more pages than the ring has descriptors, or than 256, moves what fits.
+//   fsync answers 0.  A poll answers what it was asked for, ERR and HUP of a removed device, or 0:
+//   cancelled, by the kernel itself when it would sleep on two queues (fs/aio.c, aio_poll()).
 //   A result that is an errno or short needs the fault, the end of the device, or the measured
 //   stall that explains it.
 #pragma once
@@ -17,6 +21,7 @@
 
 #include "lib/findings.h"
 #include "lib/knobs.h"
+#include "lib/ledger.h"
 #include "lib/plan.h"
 
 namespace at {
@@ -39,6 +44,10 @@ struct Answer {
     bool is_read = true;
     bool is_sync = false;
     bool nowait = false;
+    Op op = Op::transfer;
+    bool bad = false;            // its memory cannot be used: EFAULT
+    std::int64_t limit = 1 << 30; // bytes that the target takes at once
+    short poll_events = 0;
     std::optional<std::int64_t> at_device_end; // the true result there: bytes, or -ENOSPC
     std::uint32_t einprogress = 0;
     std::uint32_t ealready = 0;

@@ -6,11 +6,13 @@
 
 namespace at {
 
-bool LostEvents::overdue(std::uint32_t index, std::uint64_t healthy_ns) {
+bool LostEvents::overdue(std::uint32_t index, std::uint64_t healthy_ns, bool quiet) {
     const Slot& slot = run_.slots[index];
     Watched& watched = watched_[index];
     const std::uint64_t word = slot.word.load(std::memory_order_acquire);
-    if (state_of(word) != SlotState::flying || watched.word != word) {
+    const bool waits_for_others = slot.op.load(std::memory_order_relaxed) != Op::transfer;
+    if (state_of(word) != SlotState::flying || watched.word != word ||
+        (waits_for_others && !quiet)) {
         watched = {word, healthy_ns};
         return false;
     }
@@ -30,8 +32,14 @@ bool LostEvents::overdue(std::uint32_t index, std::uint64_t healthy_ns) {
 
 std::vector<Finding> LostEvents::scan(std::uint64_t healthy_ns) {
     std::vector<std::uint32_t> lost;
+    bool quiet = true;
+    for (std::uint32_t i = 0; i < run_.slots_used; ++i) {
+        const SlotState state = state_of(run_.slots[i].word.load(std::memory_order_acquire));
+        quiet &= !((in_flight(state) || state == SlotState::sync) &&
+                   run_.slots[i].op.load(std::memory_order_relaxed) == Op::transfer);
+    }
     for (std::uint32_t i = 0; i < run_.slots_used; ++i)
-        if (overdue(i, healthy_ns))
+        if (overdue(i, healthy_ns, quiet))
             lost.push_back(i);
     if (lost.empty())
         return {};
@@ -49,6 +57,15 @@ std::vector<Finding> LostEvents::scan(std::uint64_t healthy_ns) {
         const auto found = std::find_if(requests.begin(), requests.end(),
                                         [&](const DriverRequest& r) { return r.cookie == cookie; });
         const bool cancelled = slot.einprogress.load(std::memory_order_relaxed) > 0;
+        const Op op = slot.op.load(std::memory_order_relaxed);
+        if (op != Op::transfer) { // the driver keeps no books of it
+            findings.push_back({"ledger",
+                                op == Op::poll ? "a poll was not woken, and the driver is idle"
+                                               : "an fsync did not end, and the driver is idle",
+                                op == Op::poll ? "ledger/lost/poll" : "ledger/lost/fsync",
+                                {describe_slot(run_, index)}});
+            continue;
+        }
         Finding finding;
         finding.oracle = "ledger";
         finding.title =

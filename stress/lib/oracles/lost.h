@@ -15,7 +15,8 @@ namespace at {
 
 // An event is lost when its request was seen flying for `overdue`, and the context's ring was
 // seen empty by an io_getevents() that began that long after the submit: so it is neither in the
-// driver's hands for a legal reason nor waiting to be reaped.
+// driver's hands for a legal reason nor waiting to be reaped.  A poll may wait for as long as the
+// driver has work: its time counts while no transfer flies.
 class LostEvents {
 public:
     LostEvents(SharedRun& run, std::uint64_t overdue_ns) : run_(run), overdue_ns_(overdue_ns) {}
@@ -27,7 +28,7 @@ private:
         std::uint64_t word = 0;
         std::uint64_t since_ns = 0;
     };
-    bool overdue(std::uint32_t slot, std::uint64_t healthy_ns);
+    bool overdue(std::uint32_t slot, std::uint64_t healthy_ns, bool quiet);
     SharedRun& run_;
     const std::uint64_t overdue_ns_;
     Watched watched_[max_slots] = {};

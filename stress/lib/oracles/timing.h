@@ -1,0 +1,59 @@
+// Timing oracle: was this request answered when its bounds say, and on the list while it flew?
+//
+// When an event came is known by the ring alone: a reap that began at t and found the ring empty
+// afterwards proves that an event which a later reap brings was put there after t.  So a reaper
+// that comes late makes no request look late.  From every wait the time is taken off in which a
+// CPU did not schedule (heartbeat.h).
+//
+//   flying ───────────────────────────────── ring seen empty ── event
+//      │        io_cancel = -EINPROGRESS ───────────│  its own bound: the stop's, or the abort's
+//      │        io_cancel = -EINVAL ────────────────│  it was on the list: -EINVAL is wrong
+//      │        fsync returned ─────────────────────│  fsync did not wait for it
+//      └──────────── time-out ──────────────────────│  only its time-out answered it
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "lib/findings.h"
+#include "lib/knobs.h"
+#include "lib/plan.h"
+
+namespace at {
+
+// Of one event; 0: did not happen.
+struct Waits {
+    std::uint64_t flying_ns = 0;     // io_submit() had returned
+    std::uint64_t cancel_ns = 0;     // io_cancel() had accepted, or had said that it is ending
+    std::uint64_t einval_ns = 0;     // io_cancel() had denied that it is on the list
+    std::uint64_t fsynced_ns = 0;    // an fsync that was begun later had returned
+    std::uint64_t ring_empty_ns = 0; // the ring was seen empty after this
+    std::uint64_t unhealthy_ns = 0;  // of the time since `flying`
+};
+
+struct WaitBounds {
+    std::uint64_t answer_ns = 0;      // a longer wait needs a fault
+    std::uint64_t cancel_ns = 0;      // as `answer`, since the cancel
+    std::uint64_t last_ns = 0;        // a longer wait is wrong whatever the faults
+    bool answer_explained = false;    // the plan has faults that make requests wait
+    bool cancel_explained = false;    // … and that keep a cancel from its work
+    bool cancels = true;              // the target registers its requests
+    std::uint32_t explained_each = 0; // requests that one such fault can make wait
+};
+WaitBounds wait_bounds(const Plan& plan, const KnobValues& knobs);
+
+struct WaitVerdict {
+    std::optional<Finding> finding;
+    bool waited = false; // longer than `answer`, and a fault may explain it: to be accounted
+};
+WaitVerdict judge_waits(const Waits& waits, const WaitBounds& bounds);
+
+// Each firing explains at most so many waits as there are requests in flight.  `fired` is read
+// after the other two, so that no cause is missing in it.
+std::optional<Finding> judge_account(std::uint64_t waited, std::uint64_t timed_out,
+                                     std::uint64_t fired, const WaitBounds& bounds);
+
+// Faults that make requests wait, by their place in the plan.
+bool makes_wait(const Fault& fault, std::uint64_t timeout_ns);
+
+} // namespace at

@@ -1,0 +1,250 @@
+// What submitters ask for beside transfers: polls, fsyncs, reads at the file's position, lulls; and
+// what their events must say of time.
+#include "lib/race_parts.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include <fcntl.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include "lib/futex.h"
+
+namespace at {
+
+void Race::draw_other(std::uint32_t index, Random& random) {
+    Slot& slot = shared_.slots[index];
+    if (slot.is_sync)
+        return;
+    const double fsyncs = knobs_.real("fsync_ratio");
+    const double polls = setup_.cookie_in_offset ? knobs_.real("poll_ratio") : 0;
+    const double drawn = static_cast<double>(random.below(1U << 20)) / (1U << 20);
+    Op op = Op::transfer;
+    if (drawn < fsyncs)
+        op = random.below(2) ? Op::fsync : Op::fdsync;
+    else if (drawn < fsyncs + polls)
+        op = Op::poll;
+    slot.op.store(op, std::memory_order_relaxed);
+    if (op == Op::transfer)
+        return;
+    slot.nowait = false;
+    slot.edge = false;
+    slot.length = 0;
+    slot.segments = 0;
+    slot.device_at = 0;
+    if (op == Op::poll) {
+        constexpr short wanted[] = {POLLIN, POLLOUT, POLLIN | POLLOUT, POLLIN | POLLRDNORM};
+        slot.poll_events = wanted[random.below(4)];
+        shared_.count(Counter::polls);
+    } else {
+        const std::uint32_t submitter = index / geometry_.depth;
+        submitters_[submitter]->before_fsync[index] = flying_of(submitter);
+        shared_.count(Counter::fsyncs);
+    }
+}
+
+std::vector<std::pair<std::uint32_t, std::uint64_t>>
+Race::flying_of(std::uint32_t submitter) const {
+    std::vector<std::pair<std::uint32_t, std::uint64_t>> flying;
+    const std::uint32_t from = submitter * geometry_.depth;
+    for (std::uint32_t index = from; index < from + geometry_.depth; ++index) {
+        const Slot& slot = shared_.slots[index];
+        const std::uint64_t word = slot.word.load(std::memory_order_acquire);
+        if (state_of(word) == SlotState::flying &&
+            slot.op.load(std::memory_order_relaxed) == Op::transfer)
+            flying.emplace_back(index, word);
+    }
+    return flying;
+}
+
+// The submitter alone begins generations of its slots, so those named here are what they were.
+void Race::overtaken_by_fsync(const std::vector<std::pair<std::uint32_t, std::uint64_t>>& before,
+                              std::uint64_t returned_ns) {
+    for (const auto& [index, word] : before) {
+        Slot& slot = shared_.slots[index];
+        const std::uint64_t now = slot.word.load(std::memory_order_acquire);
+        const SlotState state = state_of(now);
+        if (generation_of(now) != generation_of(word) ||
+            (state != SlotState::flying && state != SlotState::answered))
+            continue;
+        std::uint64_t never = 0;
+        slot.fsynced_ns.compare_exchange_strong(never, returned_ns, std::memory_order_relaxed);
+        // A look into the ring, from which on it is known what came later.
+        if (state == SlotState::flying)
+            reap(slot.context.load(std::memory_order_relaxed), 0, 0);
+    }
+}
+
+// fsync(2): the device's requests that were submitted before have ended when it returns
+// (driver/zcdma.c, zcdma_fsync()).
+void Race::sync_file(std::uint32_t submitter, Random& random) {
+    const int fd = devices_[submitter % geometry_.devices].get();
+    const auto before = flying_of(submitter);
+    int answer = 0;
+    {
+        const Calling calling(Call::fsync);
+        answer = random.below(2) ? fsync(fd) : fdatasync(fd);
+    }
+    const int error = answer ? errno : 0;
+    const std::uint64_t returned_ns = monotonic_ns();
+    shared_.count(Counter::fsyncs);
+    if (error == 0)
+        overtaken_by_fsync(before, returned_ns);
+    else if (!(error == ENODEV && permitted_.removal) && !stopped())
+        shared_.report({"contract",
+                        "fsync answered " + errno_name(error),
+                        "contract/fsync-" + errno_name(error),
+                        {}});
+}
+
+// The position of an open file advances by what read(2) returned (fs/read_write.c, ksys_read());
+// the driver's lseek() answers it and moves nothing.
+void Race::read_at_position(std::uint32_t index, Random& random) {
+    SubmitterState& submitter = *submitters_[index];
+    if (!submitter.positioned) {
+        std::string path = setup_.device;
+        if (const std::uint32_t device = index % geometry_.devices)
+            path.back() = static_cast<char>('0' + device);
+        submitter.positioned = Fd(open(path.c_str(), O_RDWR | O_CLOEXEC));
+        if (!submitter.positioned)
+            return; // removed
+        submitter.scratch.resize(geometry_.max_length);
+    }
+    const int fd = submitter.positioned.get();
+    const off_t before = lseek(fd, 0, SEEK_CUR);
+    ssize_t got = 0;
+    {
+        const Calling calling(Call::read);
+        got = read(fd, submitter.scratch.data(), random.logarithmic(1, geometry_.max_length));
+    }
+    const int error = got < 0 ? errno : 0;
+    const off_t after = lseek(fd, 0, SEEK_CUR);
+    shared_.count(Counter::sync_ios);
+    if (error == ETIMEDOUT)
+        shared_.count(Counter::timeouts);
+    if (after - before != std::max<ssize_t>(got, 0))
+        shared_.report({"contract",
+                        "read(2) left the file's position at another place than its result says",
+                        "contract/position",
+                        {"at " + std::to_string(before) + ", read " + std::to_string(got) +
+                         ", then at " + std::to_string(after)}});
+    if (got == 0 || error == ENODEV)
+        submitter.positioned.reset();
+}
+
+// Nobody submits until all of this submitter's requests were answered: its last interrupt is
+// followed by none that would make good for it.
+// poll(2) while nobody submits: the driver's requests end, and with them a sleeper's wait.
+void Race::poll_until_idle(std::uint32_t submitter, Random& random) {
+    constexpr int bound_ms = 1000;
+    constexpr short wanted[] = {POLLIN, POLLOUT};
+    pollfd polled{devices_[submitter % geometry_.devices].get(), wanted[random.below(2)], 0};
+    const std::uint64_t healthy_ns = shared_.healthy_ns();
+    int answer = 0;
+    {
+        const Calling calling(Call::poll);
+        answer = poll(&polled, 1, bound_ms + static_cast<int>(shared_.timeout_ns / ms));
+    }
+    shared_.count(Counter::polls);
+    if (answer == 0 && !stopped() &&
+        shared_.healthy_ns() - healthy_ns > shared_.timeout_ns + bound_ms / 2 * ms &&
+        flying_of(submitter).empty())
+        shared_.report(
+            {"ledger", "a poll was not woken, and the driver is idle", "ledger/lost/poll", {}});
+    if (answer > 0 &&
+        (polled.revents & ~(polled.events | (permitted_.removal ? POLLERR | POLLHUP : 0))))
+        shared_.report({"contract",
+                        "a poll was answered with what it did not ask for",
+                        "contract/poll-mask",
+                        {"revents " + std::to_string(polled.revents)}});
+}
+
+void Race::lull(std::uint32_t index, Random& random) {
+    SubmitterState& submitter = *submitters_[index];
+    const std::uint32_t own = 1U << (index % 32);
+    const bool joined = lulls_.load(std::memory_order_relaxed) != 0;
+    if (!joined) {
+        lulls_.fetch_or(own, std::memory_order_relaxed);
+        shared_.count(Counter::lulls);
+    }
+    auto waits = [&] {
+        if (joined)
+            return lulls_.load(std::memory_order_relaxed) != 0;
+        const std::uint32_t from = index * geometry_.depth;
+        for (std::uint32_t i = from; i < from + geometry_.depth; ++i)
+            if (in_flight(state_of(shared_.slots[i].word.load(std::memory_order_acquire))))
+                return true;
+        return false;
+    };
+    if (!joined && setup_.cookie_in_offset && random.below(2))
+        poll_until_idle(index, random);
+    while (!stopped()) {
+        const std::uint32_t seen = submitter.answered.load(std::memory_order_acquire);
+        if (!waits())
+            break;
+        submitter.waiting.store(1, std::memory_order_relaxed);
+        wait_for_change(submitter.answered, seen, ms);
+        submitter.waiting.store(0, std::memory_order_relaxed);
+    }
+    if (!joined)
+        lulls_.fetch_and(~own, std::memory_order_relaxed);
+}
+
+// The slot is answered, and no canceller holds it any more.
+void Race::judge_timing(Slot& slot, std::uint32_t index) {
+    const Op op = slot.op.load(std::memory_order_relaxed);
+    if (op == Op::fsync || op == Op::fdsync) {
+        auto& before = submitters_[index / geometry_.depth]->before_fsync;
+        if (const auto found = before.find(index); found != before.end()) {
+            if (slot.res == 0)
+                overtaken_by_fsync(found->second, slot.answered_exact_ns);
+            before.erase(found);
+        }
+        return; // it waits for others, whatever its own bounds
+    }
+    if (!setup_.cookie_in_offset || slot.is_sync || slot.destroyed ||
+        !knobs_.integer("time_to_answer"))
+        return;
+    Waits waits;
+    waits.flying_ns = slot.flying_ns.load(std::memory_order_relaxed);
+    waits.cancel_ns = slot.cancel_ns.load(std::memory_order_relaxed);
+    waits.fsynced_ns = slot.fsynced_ns.load(std::memory_order_relaxed);
+    waits.ring_empty_ns = slot.ring_empty_ns;
+    if (!waits.flying_ns || waits.ring_empty_ns <= waits.flying_ns)
+        return;
+    // A second call after one that was accepted finds the request off the list.
+    if (!waits.cancel_ns)
+        waits.einval_ns = slot.einval_ns.load(std::memory_order_relaxed);
+    if (op == Op::poll)
+        waits.flying_ns = 0; // it may wait for long
+    const std::uint64_t healthy_ns =
+        slot.answered_healthy_ns - slot.flying_healthy_ns.load(std::memory_order_relaxed);
+    const std::uint64_t wall_ns =
+        slot.answered_exact_ns - slot.flying_ns.load(std::memory_order_relaxed);
+    waits.unhealthy_ns = wall_ns > healthy_ns ? wall_ns - healthy_ns : 0;
+    // Nor is it late for what the device was held at meanwhile, for a racer to come.
+    waits.unhealthy_ns +=
+        shared_.windows.held_ns.load(std::memory_order_relaxed) - slot.submitted_held_ns;
+    auto longest = [&](Counter counter, std::uint64_t from) {
+        if (from && waits.ring_empty_ns > from + waits.unhealthy_ns)
+            shared_.at_least(counter, (waits.ring_empty_ns - from - waits.unhealthy_ns) / 1000);
+    };
+    longest(Counter::longest_wait_us, waits.flying_ns);
+    longest(Counter::longest_cancel_us, waits.cancel_ns);
+    const WaitVerdict verdict = judge_waits(waits, wait_bounds_);
+    if (!verdict.finding && !verdict.waited)
+        return;
+    if (stood_still_since(slot.submitted_ns.load(std::memory_order_relaxed)))
+        return;
+    if (verdict.waited)
+        shared_.count(Counter::waited);
+    if (verdict.finding) {
+        Finding finding = *verdict.finding;
+        finding.evidence.push_back(describe_slot(shared_, index));
+        shared_.report(finding);
+    }
+}
+
+} // namespace at
