@@ -82,6 +82,7 @@ public:
     bool stopped() const { return shared_.stop.load(std::memory_order_relaxed) != 0; }
     void pause(std::uint64_t ns); // until that long is over, or the race
     const KnobValues& knobs() const { return knobs_; }
+    const Permitted& permitted() const { return permitted_; }
     const Geometry& geometry() const { return geometry_; }
     SharedRun& shared() { return shared_; }
     const std::string& device_path() const { return setup_.device; }
