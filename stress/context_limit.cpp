@@ -60,6 +60,7 @@ bool fill_up(at::Race& race, at::Random& random, std::byte* buffer,
         iocb cb;
         iocb* pointer = &cb;
         io_prep_pread(&cb, race.device_fd(0), buffer, read_bytes, 0);
+        race.shared().count(at::Counter::outside);
         const at::Calling calling(at::Call::io_submit);
         const int taken = io_submit(id, 1, &pointer);
         if (taken != 1)

@@ -187,6 +187,7 @@ public:
         for (std::uint32_t lane = 0; lane < lanes; ++lane) {
             at::pattern_fill(seed, 0, memory_[lane], arena_bytes);
             result[lane] = send(lane, request);
+            race_.shared().count(at::Counter::outside);
             stalled |= result[lane] == -ETIMEDOUT;
         }
         if (stalled) {
@@ -264,6 +265,7 @@ private:
         const std::uint32_t of[2] = {0, lane};
         for (int i = 0; i < 2; ++i) {
             const auto at = static_cast<off_t>(base_ + of[i] * stretch_bytes + request.place);
+            race_.shared().count(at::Counter::outside);
             const at::Calling calling(result[0] < 0 ? at::Call::pwrite : at::Call::pread);
             const ssize_t moved = result[0] < 0
                                       ? pwrite(race_.device_fd(0), bytes[i].data(), longest, at)
@@ -279,6 +281,7 @@ private:
     bool make_level() {
         at::pattern_fill(0, 0, memory_[0], longest);
         for (std::uint32_t done = 0; done < lanes * stretch_bytes; done += longest) {
+            race_.shared().count(at::Counter::outside);
             const at::Calling calling(at::Call::pwrite);
             if (pwrite(race_.device_fd(0), memory_[0], longest, static_cast<off_t>(base_ + done)) !=
                 static_cast<ssize_t>(longest))
@@ -293,6 +296,7 @@ private:
         const at::Fd file(open(race_.device_path().c_str(), O_RDWR | O_CLOEXEC));
         long sum = 0;
         for (int i = 0; i < 2; ++i) {
+            race_.shared().count(at::Counter::outside);
             const at::Calling calling(at::Call::pread);
             const ssize_t got = read(file.get(), memory_[0], random.logarithmic(1, longest));
             if (got < 0)

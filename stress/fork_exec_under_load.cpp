@@ -80,6 +80,7 @@ void check_context(at::Race& race, const char* call, long answer) {
                   syscall(SYS_io_getevents, id, 0L, 1L, &event, &none) < 0 ? -errno : 0);
     check_context(race, "io_cancel", io_cancel(id, &cb, &event));
     check_context(race, "io_destroy", io_destroy(id));
+    race.shared().count(at::Counter::outside);
     // A request of its own to the parent's file, in memory of its own.
     if (pread(race.device_fd(0), place(0), 512, 0) < 0 && errno == EFAULT)
         race.shared().report(

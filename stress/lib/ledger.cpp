@@ -61,6 +61,7 @@ const char* counter_name(Counter counter) {
                                         "hangups",
                                         "freed_queues",
                                         "lives",
+                                        "outside",
                                         "closed_inflight",
                                         "unloads_refused",
                                         "removals",

@@ -236,6 +236,7 @@ enum class Counter : std::uint32_t {
     hangups,      // polled files whose other end was closed
     freed_queues, // submits whose wait queue was freed at once
     lives,        // processes that were ended in mid-flight, one after another
+    outside, // requests that a disturber made beside the ledger; the driver's books show them
     // Of the disturbers.
     closed_inflight,
     unloads_refused,

@@ -503,7 +503,8 @@ private:
         LedgerTotals totals;
         totals.cancelled = static_cast<std::int64_t>(run_.value(Counter::cancelled));
         totals.timeouts = static_cast<std::int64_t>(run_.value(Counter::timeouts));
-        totals.unseen = unseen_ + static_cast<std::int64_t>(run_.value(Counter::swept));
+        totals.unseen = unseen_ + static_cast<std::int64_t>(run_.value(Counter::swept) +
+                                                            run_.value(Counter::outside));
         return totals;
     }
 
