@@ -21,7 +21,7 @@ const at::Scenario scenario{
     "of many io_cancel calls that meet on one request at most one reaches it",
     at::common_knobs(
         {{"requests", "6000"}, {"cancellers", "0"}, {"spin_max", "30"}, {"cancel_newest", "0.9"}}),
-    {{"submitted", 2000}, {"storms", 30}},
+    {{"submitted", 2000}, {"storms", 10}},
     [](at::Race& race) {
         race.start_submitters();
         race.start_reapers();
