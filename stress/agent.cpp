@@ -218,6 +218,10 @@ private:
             return exec(request);
         if (op == "run")
             return run(request);
+        if (op == "probe") {
+            at::probe(run_request(request));
+            return json::object();
+        }
         if (op == "kill" || op == "bye") {
             told_to_end_ = true;
             leaving_ = leaving_ || op == "bye";
@@ -226,17 +230,26 @@ private:
         throw std::runtime_error("no op is called '" + op + "'");
     }
 
-    json run(const json& request) {
-        if (running_)
-            throw std::runtime_error("a run is under way");
+    // All of a run but its plan.
+    static at::RunRequest run_request(const json& request) {
         at::RunRequest run;
-        run.plan = at::parse_plan(request.at("plan").get<std::string>());
         for (const json& module : request.value("modules", json::array()))
-            run.modules.push_back({module.at("name"), module.at("path")});
+            run.modules.push_back({module.at("name"), module.at("path"),
+                                   module.value("parameters", ""), module.value("keep", false)});
+        run.set_up = request.value("set_up", run.set_up);
+        run.tear_down = request.value("tear_down", run.tear_down);
         run.deadline = milliseconds(request.value("deadline_ms", 60000));
         run.device = request.value("device", run.device);
         run.shared = request.value("shared", false);
         run.end_at_finding = request.value("end_at_finding", false);
+        return run;
+    }
+
+    json run(const json& request) {
+        if (running_)
+            throw std::runtime_error("a run is under way");
+        at::RunRequest run = run_request(request);
+        run.plan = at::parse_plan(request.at("plan").get<std::string>());
         const json cell = request.value("cell", json(nullptr));
         at::RunHooks hooks;
         hooks.emit = [&](const json& event) {
@@ -301,7 +314,7 @@ int run_by_hand(const std::vector<std::string>& arguments) {
         } else if (option == "--module") {
             const auto slash = value.rfind('/');
             std::string name = value.substr(slash == std::string::npos ? 0 : slash + 1);
-            run.modules.push_back({name.substr(0, name.find('.')), value});
+            run.modules.push_back({name.substr(0, name.find('.')), value, "", false});
         } else if (option == "--deadline-ms") {
             run.deadline = milliseconds(at::parse_integer(value));
         } else if (option == "--device") {

@@ -32,7 +32,7 @@ const at::Scenario scenario{
     "poll_race",
     "a poll request has exactly one event, and has it when its file is ready or it is cancelled",
     at::poll_knobs({}),
-    {{"submitted", 20000}, {"cancel_won", 5000}, {"cancel_lost", 200}, {"wakes", 2000}},
+    {{"submitted", 20000}, {"cancel_won", 2000}, {"cancel_lost", 200}, {"wakes", 500}},
     nullptr,
     {"poll"},
     at::make_poll_stressor,

@@ -73,7 +73,7 @@ def _telling_line(text: str, marks: Sequence[str]) -> str:
     return lines[-1] if lines else "no output"
 
 
-def _run(argv: Sequence[str | Path], timeout_s: float, log: Path, what: str) -> None:
+def run_step(argv: Sequence[str | Path], timeout_s: float, log: Path, what: str) -> None:
     """Runs a build step; all it says goes to `log`, one line of it into the error."""
     try:
         said = processes.output(argv, timeout_s=timeout_s, cwd=paths.ROOT)
@@ -88,7 +88,7 @@ def _run(argv: Sequence[str | Path], timeout_s: float, log: Path, what: str) -> 
         raise ConfigurationError(f"{what}: {line} (log: {log})")
 
 
-def _log(name: str) -> Path:
+def new_log(name: str) -> Path:
     folder = paths.cache_dir() / "logs"
     folder.mkdir(exist_ok=True)
     path = folder / f"{name}.log"
@@ -111,11 +111,11 @@ def model_target(target: str) -> Path:
 def _cmake_target(target: str, name: str, configure: list[str | Path]) -> Path:
     folder = paths.ROOT / "build" / name
     with paths.locked(f"cmake-{paths.content_hash([str(folder).encode()])}"):
-        log = _log(f"cmake-{name}-{target}")
+        log = new_log(f"cmake-{name}-{target}")
         if not (folder / "build.ninja").is_file():
-            _run(["cmake", *configure], CMAKE_TIMEOUT_S, log, "cmake")
+            run_step(["cmake", *configure], CMAKE_TIMEOUT_S, log, "cmake")
         build: list[str | Path] = ["cmake", "--build", folder, "--target", target]
-        _run(build, CMAKE_TIMEOUT_S, log, f"building {target}")
+        run_step(build, CMAKE_TIMEOUT_S, log, f"building {target}")
     return folder
 
 
@@ -194,7 +194,7 @@ def _apply(mutant: Mutant, tree: Path) -> None:
 
 def _kbuild(kernel: Kernel, tree: Path, name: str, log: Path, mutant: Mutant | None) -> None:
     what = f"mutant {mutant.name} does not build" if mutant else f"{name}/ for {kernel.release}"
-    _run(kernels.kbuild_argv(kernel, tree / name, ["modules"]), KBUILD_TIMEOUT_S, log, what)
+    run_step(kernels.kbuild_argv(kernel, tree / name, ["modules"]), KBUILD_TIMEOUT_S, log, what)
 
 
 def modules(kernel: Kernel, mutant: Mutant | None = None) -> ModuleSet:
@@ -205,7 +205,7 @@ def modules(kernel: Kernel, mutant: Mutant | None = None) -> ModuleSet:
     with paths.locked(f"modules-{key}"):
         if not (destination / "modules.json").is_file():
             label = f"{kernel.release}{'-' + mutant.name if mutant else ''}"
-            log = _log(f"kbuild-{label}")
+            log = new_log(f"kbuild-{label}")
             with paths.published(destination) as scratch:
                 _copy_sources(scratch)
                 if mutant:

@@ -32,7 +32,6 @@ from aiotorture.plan import PlanError, parse
 from aiotorture.results import CellResult, Hits, Verdict
 from aiotorture.verdict import CellFacts, GuestEnd
 
-MODULE_FOLDER = "/lib/at"
 # After the race the agent drains, checks for leaks with bounded polling, and unloads.
 AFTERMATH_S = 45.0
 # The agent reports progress every 500 ms; a TCG guest whose vCPUs share a core with another is late
@@ -148,16 +147,16 @@ def _await_fate(subject: Subject, bound_s: float) -> Fate:
     return subject.fate()
 
 
-def _run_and_watch(subject: Subject, cell: Cell, modules: build.ModuleSet, watch: Watch) -> None:
+def _run_and_watch(
+    subject: Subject, cell: Cell, kernel: Kernel, modules: build.ModuleSet, watch: Watch
+) -> None:
     link = subject.link
     link.on_event = watch.take
     deadline_s = cell.race_s + AFTERMATH_S
-    request = {
+    request: Json = {
         "plan": str(cell.plan),
-        "modules": [{"name": n, "path": f"{MODULE_FOLDER}/{n}.ko"} for n in modules.files],
         "deadline_ms": int(deadline_s * 1000),
         "cell": cell.id,
-        "device": targets.named(cell.target).node,
         "shared": cell.lane == "local",
         "end_at_finding": cell.end_at_finding,
     }
@@ -166,8 +165,7 @@ def _run_and_watch(subject: Subject, cell: Cell, modules: build.ModuleSet, watch
     began = time.monotonic()
     try:
         link.ask("mix", seed=cell.plan.seed or 0)
-        for name, path in modules.files.items():
-            link.push_file(f"{MODULE_FOLDER}/{name}.ko", path)
+        request |= targets.named(cell.target).install(link, kernel, modules)
         if cell.perf:
             guestperf.start(link)
         number = link.start("run", request)
@@ -257,8 +255,9 @@ def stored(cell: Cell, kernel: Kernel, modules: build.ModuleSet) -> token.Stored
         plan=str(cell.plan),
         seed=cell.plan.seed,
         scenario_version=scenario_version(cell.plan.scenario.name),
-        target=cell.target,
+        target=targets.named(cell.target).name,
         lane=cell.lane,
+        places={"target": cell.target} if "/" in cell.target else {},
         kernel={"ref": cell.kernel, "release": kernel.release, "build_id": kernel.build_id},
         modules={"build": modules.build_id},
         guest={"cpus": str(cell.cpus)},
@@ -276,7 +275,7 @@ def cell_of(replay: token.Stored) -> Cell:
     mutant = build.Mutant(replay.mutant.name, replay.mutant.patch) if replay.mutant else None
     return Cell(
         id=replay.cell_id or replay.token,
-        target=replay.target,
+        target=replay.places.get("target", replay.target),
         kernel=str(replay.kernel["ref"]),
         lane=replay.lane,
         cpus=int(replay.guest.get("cpus", "2")),
@@ -309,7 +308,7 @@ def _base(cell: Cell) -> CellResult:
     return CellResult(
         id=cell.id,
         token="",
-        target=cell.target,
+        target=targets.named(cell.target).name,
         kernel=cell.kernel,
         lane=cell.lane,
         accel="",
@@ -346,7 +345,7 @@ def run_cell(
             describe.validate(cell.plan)
             if on_subject is not None:
                 on_subject(subject)
-            _run_and_watch(subject, cell, modules, watch)
+            _run_and_watch(subject, cell, kernel, modules, watch)
             if cell.perf and watch.result is not None:
                 guestperf.collect(subject.link, _folder(cell, bench))
             console = subject.console()

@@ -101,9 +101,7 @@ def _named_plans(selection: Selection, names: list[str], table: dict[str, Any]) 
 
 def _wants(profile: dict[str, Any], target: str) -> dict[str, Any]:
     """What a profile asks of a target: its own table, over what holds for zcdma."""
-    own: dict[str, Any] = profile.get("on", {}).get(target, {})
-    if not own and target != "zcdma":
-        return {"scenarios": [], "plans": [], "cpus": []}
+    own: dict[str, Any] = profile.get("on", {}).get(targets.named(target).row, {})
     return {**profile, **own}
 
 
@@ -113,7 +111,9 @@ def _controls(
     cells = []
     for entry in table["control"]:
         target = entry.get("target", "zcdma")
-        if target not in chosen:
+        # drivers and files are judged by the oracles that zcdma's planted bugs try
+        rows = {targets.named(name).row for name in chosen}
+        if target not in ({"poll"} & rows | ({"zcdma"} if rows - {"poll"} else set())):
             continue
         planted = entry.get("mutant") or f"{target}-{entry['knobs']['plant']}"
         cell_id = f"{series}-control-{planted}"
@@ -151,13 +151,14 @@ def _series(selection: Selection) -> list[str]:
 def _targets(selection: Selection, profile: dict[str, Any]) -> list[str]:
     """Those asked for, or those of the profile that the lane can run."""
     offered = targets.on_lane(selection.lane)
-    chosen = list(selection.targets)
+    chosen = targets.expanded(selection.targets)
     for name in chosen:
         target = targets.named(name)
         if selection.lane not in target.lanes:
             can = ", ".join(target.lanes)
             raise ConfigurationError(f"target {name} does not run in lane {selection.lane}; only in: {can}")
-    return chosen or [name for name in profile["targets"] if name in offered] or list(offered)
+    usual = targets.expanded(profile["targets"])
+    return chosen or [n for n in usual if selection.lane in targets.named(n).lanes] or list(offered)
 
 
 def _scenarios(selection: Selection, wanted: Sequence[str], every: Sequence[str]) -> list[str]:
@@ -202,10 +203,7 @@ def cells(selection: Selection) -> list[Cell]:
     chosen_targets = _targets(selection, profile)
     _check(selection.scenarios, _known_scenarios(), "scenario")
     time = selection.time or profile["time"]
-    try:
-        scale = min(1.0, duration_ns(time) / duration_ns(profile["time"]))
-    except ValueError as error:
-        raise ConfigurationError(f"--time: {error}") from error
+    _share(time, profile["time"])
     mutant = build.find_mutant(selection.mutant) if selection.mutant else None
     if mutant and chosen_targets != ["zcdma"]:
         raise ConfigurationError("--mutant: the planted bugs are zcdma's")
@@ -218,7 +216,7 @@ def cells(selection: Selection) -> list[Cell]:
             for target in chosen_targets:
                 wants = _wants(profile, target)
                 for name, row, scenario, cpus in _rows(selection, target, profile, table):
-                    words = [series, target, scenario, name]
+                    words = [series, targets.named(target).name, scenario, name]
                     words += [row["knobs"].get("cancel", "callback")] if target == "zcdma" else []
                     words += [f"{cpus}cpu"]
                     words += [mutant.name] if mutant else []
@@ -226,7 +224,8 @@ def cells(selection: Selection) -> list[Cell]:
                     cell_id = "-".join(words)
                     seed = cell_seed(selection.seed, cell_id)
                     own_knobs = wants.get("knobs", {}).get(scenario, {})
-                    knobs = {"time": time, **row["knobs"], **own_knobs}
+                    knobs = {"time": time, **targets.named(target).knobs}
+                    knobs |= {**row["knobs"], **own_knobs}
                     knobs |= {"time": selection.time} if selection.time else {}
                     chosen.append(
                         Cell(
@@ -237,7 +236,7 @@ def cells(selection: Selection) -> list[Cell]:
                             cpus=cpus,
                             plan=_plan(scenario, knobs, row["faults"], seed),
                             mutant=mutant,
-                            minima_scale=scale,
+                            minima_scale=_share(knobs["time"], profile["time"]),
                             perf=selection.perf,
                         )
                     )
@@ -247,6 +246,14 @@ def cells(selection: Selection) -> list[Cell]:
     return chosen
 
 
+def _share(time: str, full: str) -> float:
+    """Of a full race's contention, what a shorter one owes."""
+    try:
+        return min(1.0, duration_ns(time) / duration_ns(full))
+    except ValueError as error:
+        raise ConfigurationError(f"--time: {error}") from error
+
+
 def _known_scenarios() -> list[str]:
     names = sorted(path.stem for path in (paths.ROOT / "stress").glob("*.cpp"))
     return [name for name in names if name != "agent"]
@@ -254,14 +261,11 @@ def _known_scenarios() -> list[str]:
 
 def _scenarios_of(table: dict[str, Any], target: str) -> list[str]:
     """Every scenario that is of this target: those that other targets have to themselves are not."""
-    elsewhere = {
+    polls = {
         scenario
         for profile in table["profile"].values()
-        for name, own in profile.get("on", {}).items()
-        for scenario in own["scenarios"]
+        for scenario in profile.get("on", {}).get("poll", {}).get("scenarios", [])
     }
-    if target == "zcdma":
-        return [name for name in _known_scenarios() if name not in elsewhere]
-    return sorted(
-        {s for p in table["profile"].values() for s in p.get("on", {}).get(target, {}).get("scenarios", [])}
-    )
+    if targets.named(target).row == "poll":
+        return sorted(polls)
+    return [name for name in _known_scenarios() if name not in polls]

@@ -25,7 +25,7 @@ OPTIONS = (
     Option("--profile", {"default": "smoke", "metavar": "P", "help": "smoke, nightly or soak"}),
     Option("--lane", {"default": "qemu", "metavar": "L", "help": "qemu, lab or local"}),
     Option("--kernel", {"action": "append", "metavar": "K", "help": "a name that `kernels list` shows, NAME+preemption, or the path of your own"}),
-    Option("--target", {"action": "append", "metavar": "T", "help": "zcdma or poll"}),
+    Option("--target", {"action": "append", "metavar": "T", "help": "zcdma, poll, file, file-NAME, or the path of a target.toml"}),
     Option("--scenario", {"action": "append", "metavar": "S", "help": "stressor in stress/"}),
     Option("--faults", {"metavar": "TEXT", "help": "fault and window statements, ; between"}),
     Option("--mutant", {"metavar": "M", "help": "planted bug: a name in mutants/ or a patch"}),

@@ -9,9 +9,13 @@ from pathlib import Path
 
 from aiotorture import build, kernels, packages, preflight, targets
 from aiotorture import scratch as scratch_folder
+from aiotorture.agentlink import AgentError, LinkClosed, NoAnswer
 from aiotorture.cell import Bench
+from aiotorture.errors import ConfigurationError
 from aiotorture.lanes import lane_named
 from aiotorture.matrix import Cell
+
+PROBE_TIMEOUT_S = 60.0
 
 
 def for_cells(cells: Sequence[Cell], lane_name: str, run_dir: Path, scratch: Path) -> Bench:
@@ -32,6 +36,24 @@ def for_cells(cells: Sequence[Cell], lane_name: str, run_dir: Path, scratch: Pat
     bench = Bench(lane_named(lane_name, scratch), resolved, run_dir)
     bench.lane.prepare(list(dict.fromkeys(bench.spec(cell) for cell in cells)))
     return bench
+
+
+def check_targets(cells: Sequence[Cell], bench: Bench) -> None:
+    """Tries each user's own target once on each kernel: it loads, is set up and can be opened.
+    ConfigurationError, one line, when not."""
+    tried: set[tuple[str, str]] = set()
+    for cell in cells:
+        target = targets.named(cell.target)
+        if target.row != targets.OWN or (cell.target, cell.kernel) in tried:
+            continue
+        tried.add((cell.target, cell.kernel))
+        kernel = bench.kernels[cell.kernel]
+        with bench.lane.subject(bench.spec(cell)) as subject:
+            fields = target.install(subject.link, kernel, target.modules(kernel, None))
+            try:
+                subject.link.ask("probe", PROBE_TIMEOUT_S, **fields)
+            except (AgentError, NoAnswer, LinkClosed) as error:
+                raise ConfigurationError(f"target {target.name} on {kernel.release}: {error}") from error
 
 
 def modules_of(cell: Cell, bench: Bench) -> build.ModuleSet:

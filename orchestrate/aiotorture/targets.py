@@ -1,48 +1,131 @@
 """What can be tortured, where, and what it takes to set it up.
 
-    zcdma    our driver and fail_injector, built for the kernel
-    poll     the kernel's own IOCB_CMD_POLL; nothing is loaded, so it runs on any machine
+    zcdma         our driver and fail_injector, built for the kernel
+    poll          the kernel's own IOCB_CMD_POLL; nothing is loaded, so it runs on any machine
+    file          every file-… below
+    file-NAME     a block device or a file system of the kernel: orchestrate/targets/
+    PATH.toml     a user's own (aiotorture.targetfile)
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from aiotorture import build
+from aiotorture import build, paths, targetfile
+from aiotorture.agentlink import AgentLink, Json
 from aiotorture.errors import ConfigurationError
 from aiotorture.kernels import Kernel
+from aiotorture.targetfile import TargetFile
+
+MODULE_FOLDER = "/lib/at"
+FILE_GROUP = "file"
+OWN = "own"
 
 
 @dataclass(frozen=True)
 class Target:
-    """One target. `builds`: the modules of this repository belong to it. `node`: the device node
-    that is opened, empty for a scenario that opens its own files."""
+    """One target. `builds`: the modules of this repository belong to it. `node`: what is opened,
+    empty for a scenario that opens its own files. `row`: whose plans in matrix.toml it runs.
+    `knobs`: what it says to every plan."""
 
     name: str
     lanes: tuple[str, ...]
+    row: str
     builds: bool = False
     node: str = ""
+    described: TargetFile | None = None
+    knobs: Mapping[str, str] = field(default_factory=dict)
 
     def modules(self, kernel: Kernel, mutant: build.Mutant | None) -> build.ModuleSet:
-        if not self.builds:
+        """Built, and told apart by their build id; `files` are those of this repository."""
+        if self.builds:
+            return build.modules(kernel, mutant)
+        if self.described is None:
             return build.ModuleSet(files={}, symbols={}, build_id="")
-        return build.modules(kernel, mutant)
+        loads = targetfile.loads(self.described, kernel)
+        text = [self.described.path.read_bytes(), *(each.content for each in loads)]
+        return build.ModuleSet(files={}, symbols={}, build_id=paths.content_hash(text))
+
+    def install(self, link: AgentLink, kernel: Kernel, modules: build.ModuleSet) -> Json:
+        """Brings into the subject what the cell needs, and gives the fields of its `run`."""
+        fields: Json = {"device": self.node}
+        loaded: list[Json] = []
+        for name, path in modules.files.items():
+            link.push_file(f"{MODULE_FOLDER}/{name}.ko", path)
+            loaded.append({"name": name, "path": f"{MODULE_FOLDER}/{name}.ko"})
+        if self.described is not None:
+            set_up: Sequence[str] = self.described.set_up
+            for each in targetfile.loads(self.described, kernel):
+                path_there = f"{MODULE_FOLDER}/{each.name}.ko"
+                link.push(path_there, each.content)
+                loaded.append(
+                    {"name": each.name, "path": path_there, "parameters": each.parameters, "keep": each.keep}
+                )
+            if self.described.image is not None:
+                there = self.described.image.path
+                link.push(f"{there}.gz", targetfile.image_gz(self.described.image))
+                set_up = [f"gunzip -f {there}.gz", *set_up]
+            fields |= {"set_up": list(set_up), "tear_down": list(self.described.tear_down)}
+        return {**fields, "modules": loaded}
 
 
-_TARGETS = (
-    Target("zcdma", ("qemu", "lab"), builds=True, node="/dev/zcdma0"),
-    Target("poll", ("qemu", "lab", "local")),
+_BUILT_IN = (
+    Target("zcdma", ("qemu", "lab"), row="zcdma", builds=True, node="/dev/zcdma0"),
+    Target("poll", ("qemu", "lab", "local"), row="poll"),
 )
-NAMES = tuple(target.name for target in _TARGETS)
 
 
-def named(name: str) -> Target:
-    """ConfigurationError for a name that is no target."""
-    for target in _TARGETS:
-        if target.name == name:
+def _of_file(path: Path, row: str) -> Target:
+    described = targetfile.load(path)
+    return Target(
+        name=described.name,
+        lanes=("qemu", "lab"),
+        row=row,
+        node=described.node,
+        described=described,
+        knobs=described.knobs,
+    )
+
+
+@functools.cache
+def _files() -> dict[str, Path]:
+    return {path.stem: path for path in sorted((paths.ORCHESTRATE / "targets").glob("*.toml"))}
+
+
+def names() -> tuple[str, ...]:
+    return (*(target.name for target in _BUILT_IN), FILE_GROUP, *_files())
+
+
+@functools.cache
+def named(word: str) -> Target:
+    """By name, or by the path of a target.toml. ConfigurationError for a word that is neither, and
+    for a file that is wrong."""
+    for target in _BUILT_IN:
+        if target.name == word:
             return target
-    raise ConfigurationError(f"unknown target {name!r}; there is: {', '.join(NAMES)}")
+    if word in _files():
+        return _of_file(_files()[word], FILE_GROUP)
+    if "/" in word or word.endswith(".toml"):
+        path = Path(word)
+        return _of_file(path / "target.toml" if path.is_dir() else path, OWN)
+    raise ConfigurationError(f"unknown target {word!r}; there is: {', '.join(names())}, or PATH/target.toml")
+
+
+def expanded(words: Sequence[str]) -> list[str]:
+    """`file` stands for each of its kinds; a path for itself, made absolute."""
+    chosen: list[str] = []
+    for word in words:
+        if word == FILE_GROUP:
+            chosen += _files()
+        elif "/" in word or word.endswith(".toml"):
+            chosen.append(str(Path(word).resolve()))
+        else:
+            chosen.append(word)
+    return list(dict.fromkeys(chosen))
 
 
 def on_lane(lane: str) -> tuple[str, ...]:
-    return tuple(target.name for target in _TARGETS if lane in target.lanes)
+    return tuple(target.name for target in _BUILT_IN if lane in target.lanes)

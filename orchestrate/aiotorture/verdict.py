@@ -66,7 +66,9 @@ def judge(facts: CellFacts) -> Judgement:
         return Judgement(Verdict.MISS, "the guest was ended by somebody else")
     if not facts.has_result:
         return Judgement(Verdict.MISS, "no result")
-    short = contention_shortfalls(facts.plan, facts.counters, facts.minima)
+    # A lost event or a hang ends the race where it is seen, also a known one.
+    ended = any(finding.oracle in ("hang", "ledger") for finding in facts.findings)
+    short = [] if ended else contention_shortfalls(facts.plan, facts.counters, facts.minima)
     if short:
         return Judgement(Verdict.MISS, "contention: " + ", ".join(short))
     silent = silent_faults(facts.plan, facts.fired)

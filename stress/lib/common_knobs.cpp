@@ -54,6 +54,13 @@ std::vector<Knob> common_knobs(const std::map<std::string_view, const char*>& de
         {"life", scope, Kind::duration, "40ms", "1ms", "10s", {}, "", "longest life; lengths are drawn evenly over their logarithm"},
         {"end", scope, Kind::choice, "drawn", "", "", {"drawn", "kill", "exit", "exec"}, "", "how a life ends"},
         {"reload", scope, Kind::integer, "0", "0", "1", {}, "", "unload and load the module again between lives"},
+        {"align", scope, Kind::size, "1", "1", "4K", {}, "bytes", "what offsets, lengths and addresses are multiples of"},
+        {"direct", scope, Kind::integer, "0", "0", "1", {}, "", "open with O_DIRECT"},
+        {"cookie", scope, Kind::integer, "1", "0", "1", {}, "", "the request's name travels in the file offset; files and block devices never see it"},
+        {"memory", scope, Kind::size, "0", "0", "16G", {}, "bytes", "bytes that can be read and written; 0: mem_mb"},
+        {"bytes", scope, Kind::choice, "stored", "", "", {"stored", "any", "none"}, "", "what a read gives: what was last written, something, or nothing that can be judged"},
+        {"cancelled_errno", scope, Kind::integer, "125", "1", "4095", {}, "errno", "what the event of a cancelled request carries"},
+        {"may_fail", scope, Kind::choice, "no", "", "", {"no", "EIO"}, "", "an errno that the target is made to answer"},
         {"exit_kill", scope, Kind::integer, "0", "0", "1", {}, "", "end the race by a SIGKILL in mid-flight, so that exit_aio destroys the contexts"},
     };
     // clang-format on

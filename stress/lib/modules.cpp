@@ -63,10 +63,15 @@ void set_rule(const std::string& rule, const Fault& fault) {
 
 } // namespace
 
-void load_module(const std::string& name, const std::string& path, const std::string& parameters) {
+namespace {
+
+bool is_loaded(const std::string& name) {
     struct stat status {};
-    if (stat(("/sys/module/" + name).c_str(), &status) == 0)
-        throw std::runtime_error("module " + name + " is loaded already");
+    return stat(("/sys/module/" + name).c_str(), &status) == 0;
+}
+
+void insert_module(const std::string& name, const std::string& path,
+                   const std::string& parameters) {
     const auto answer = bounded_call(load_bound, [&](std::string&) {
         const Fd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
         if (!file)
@@ -78,7 +83,20 @@ void load_module(const std::string& name, const std::string& path, const std::st
     if (answer.status)
         throw std::runtime_error("module " + name + " (" + path + " " + parameters +
                                  "): " + std::strerror(-answer.status));
+}
+
+} // namespace
+
+void load_module(const std::string& name, const std::string& path, const std::string& parameters) {
+    if (is_loaded(name))
+        throw std::runtime_error("module " + name + " is loaded already");
+    insert_module(name, path, parameters);
     loaded().push_back(name);
+}
+
+void keep_module(const std::string& name, const std::string& path, const std::string& parameters) {
+    if (!is_loaded(name))
+        insert_module(name, path, parameters);
 }
 
 bool modules_loaded() {

@@ -11,6 +11,8 @@
 namespace at {
 
 // Loaded by this process, in order; std::runtime_error when a module does not load.
+// The same for a module of the kernel's own, which may be there already and is never unloaded.
+void keep_module(const std::string& name, const std::string& path, const std::string& parameters);
 void load_module(const std::string& name, const std::string& path, const std::string& parameters);
 // Unloads the last one loaded; false when it stayed in use for the bound (then it is still
 // counted as loaded), with the reason in `why`.

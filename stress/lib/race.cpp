@@ -32,27 +32,37 @@ Geometry geometry_of(const KnobValues& knobs) {
         throw PlanError("submitters × depth must not exceed 4096, the cookie's slots");
     if (get("min_len") > g.max_length)
         throw PlanError("min_len is larger than max_len");
+    g.align = get("align");
+    if (g.align & (g.align - 1) || g.max_length % g.align)
+        throw PlanError("align must be a power of two, and max_len a multiple of it");
     // Each segment may begin on a page of its own.
-    g.buffer_stride =
-        rounded(2 * guard_bytes + page_bytes + g.max_length +
-                    max_segments * (knobs.real("aligned") > 0 ? page_bytes : guard_bytes),
-                page_bytes);
-    g.device_bytes = std::uint64_t{get("mem_mb")} << 20;
+    const std::uint32_t gap = knobs.real("aligned") > 0 ? page_bytes : guard_bytes;
+    g.buffer_stride = rounded(2 * guard_bytes + page_bytes + g.max_length + max_segments * gap +
+                                  (max_segments + 2) * g.align,
+                              page_bytes);
+    g.device_bytes = static_cast<std::uint64_t>(knobs.integer("memory"));
+    if (!g.device_bytes)
+        g.device_bytes = std::uint64_t{get("mem_mb")} << 20;
+    if (g.device_bytes < 2 * std::uint64_t{g.max_length} + page_bytes)
+        throw PlanError("max_len does not fit into the device's memory");
     // The last page of the device is nobody's: requests that reach beyond its end begin there.
     g.region_bytes = std::min<std::uint64_t>((g.device_bytes - g.max_length - page_bytes) / g.slots,
                                              std::uint64_t{4} * g.max_length);
-    if (g.device_bytes < 2 * std::uint64_t{g.max_length} + page_bytes ||
-        g.region_bytes < g.max_length)
+    g.region_bytes -= g.region_bytes % g.align;
+    if (g.region_bytes < g.max_length)
         throw PlanError("submitters × depth × max_len does not fit into the device's memory");
     return g;
 }
 
 Race::Race(const RaceSetup& setup, SharedRun& shared, std::byte* buffers)
     : setup_(setup), knobs_(setup.bound.knobs), geometry_(geometry_of(knobs_)),
-      permitted_(permitted_by(setup.plan, knobs_)), cancellers_(knobs_.integer("cancellers") > 0),
-      wait_bounds_(wait_bounds(setup.plan, knobs_)), shared_(shared), buffers_(buffers),
-      iocbs_(geometry_.slots), iovecs_(std::size_t{geometry_.slots} * max_segments),
-      bad_memory_(geometry_.max_length), sync_ratio_(knobs_.real("sync_ratio")) {
+      cancelled_errno_(knobs_.integer("cancelled_errno")),
+      bytes_stored_(knobs_.text("bytes") == "stored"),
+      bytes_judged_(knobs_.text("bytes") != "none"), permitted_(permitted_by(setup.plan, knobs_)),
+      cancellers_(knobs_.integer("cancellers") > 0), wait_bounds_(wait_bounds(setup.plan, knobs_)),
+      shared_(shared), buffers_(buffers), iocbs_(geometry_.slots),
+      iovecs_(std::size_t{geometry_.slots} * max_segments), bad_memory_(geometry_.max_length),
+      sync_ratio_(knobs_.real("sync_ratio")) {
     regions_.reserve(geometry_.slots);
     for (std::uint32_t i = 0; i < geometry_.slots; ++i)
         regions_.emplace_back(geometry_.region_bytes);
@@ -196,8 +206,8 @@ bool Race::run() {
         if (i)
             path.back() = static_cast<char>('0' + i);
         const bool inherits = setup_.inherited_fd >= 0 && i == 0 && setup_.plan.seed % 4;
-        devices_.emplace_back(inherits ? dup(setup_.inherited_fd)
-                                       : open(path.c_str(), O_RDWR | O_CLOEXEC));
+        const int flags = O_RDWR | O_CLOEXEC | (knobs_.integer("direct") ? O_DIRECT : 0);
+        devices_.emplace_back(inherits ? dup(setup_.inherited_fd) : open(path.c_str(), flags));
         if (!devices_.back()) {
             harness_error("open " + path + ": " + std::strerror(errno));
             return false;

@@ -56,6 +56,7 @@ struct Geometry {
     std::uint32_t buffer_stride;
     std::uint64_t device_bytes;
     std::uint64_t region_bytes; // of a slot, in its device's memory
+    std::uint32_t align;        // of offsets, lengths and addresses
     std::uint64_t buffers_bytes() const { return std::uint64_t{slots} * buffer_stride; }
 };
 Geometry geometry_of(const KnobValues& knobs);
@@ -179,6 +180,9 @@ private:
     const RaceSetup& setup_;
     const KnobValues& knobs_;
     const Geometry geometry_;
+    const std::int64_t cancelled_errno_;
+    const bool bytes_stored_;
+    const bool bytes_judged_;
     Permitted permitted_;
     bool removal_expected_ = false;
     const bool cancellers_; // the scenario has some

@@ -55,7 +55,7 @@ void Race::settle(std::uint32_t index, std::byte* memory) {
     }
     report(private_.judge(slot, index));
     if (slot.is_read) {
-        if (!swept && !guards && memory)
+        if (!swept && !guards && memory && bytes_judged_)
             report(judge_read(slot, index, memory, region, region_at));
         if (slot.res > 0)
             shared_.count(Counter::bytes_verified, static_cast<std::uint64_t>(slot.res));
@@ -73,7 +73,7 @@ void Race::settle(std::uint32_t index, std::byte* memory) {
         }
         const std::uint64_t at = slot.device_at - region_at;
         region.unknown(at, slot.length);
-        if (slot.res > 0 && slot.res <= slot.length) {
+        if (bytes_stored_ && slot.res > 0 && slot.res <= slot.length) {
             const auto moved = static_cast<std::uint64_t>(slot.res);
             pattern_fill(payload, 0, region.content(at), moved);
             region.wrote(at, moved);
@@ -81,7 +81,7 @@ void Race::settle(std::uint32_t index, std::byte* memory) {
         }
         region.source_device_at = at;
         region.source_buffer_at = slot.segment[0].at;
-        region.source_length = slot.segments == 1 ? slot.length : 0;
+        region.source_length = bytes_stored_ && slot.segments == 1 ? slot.length : 0;
     }
     if (memory)
         fill_canary(slot, index, memory);

@@ -78,7 +78,7 @@ bool Race::recycle(std::uint32_t index, Random& random) {
     const bool refused = slot.res == INT64_MIN + 1;
     if (!swept && !refused) {
         Answer answer;
-        answer.res = slot.res;
+        answer.res = slot.res == -cancelled_errno_ ? -ECANCELED : slot.res;
         answer.res2 = slot.res2;
         answer.length = slot.length;
         answer.is_read = slot.is_read;
@@ -162,35 +162,40 @@ void Race::draw_request(std::uint32_t index, Random& random) {
     slot.edge = setup_.cookie_in_offset && random.below(256) == 0;
     std::uint32_t length = random.logarithmic(static_cast<std::uint32_t>(knobs_.integer("min_len")),
                                               geometry_.max_length);
+    const std::uint32_t align = geometry_.align;
+    length = rounded(length, align);
+    auto aligned_below = [&](std::uint64_t bytes) {
+        return std::uint64_t{random.below(static_cast<std::uint32_t>(bytes / align + 1))} * align;
+    };
     const std::uint64_t known = region.known_to() - region.known_from();
     if (slot.edge) {
         // Reads across, at and behind the end; writes at and behind it.
         const std::uint32_t before =
             slot.is_read && random.below(4) ? 1 + random.below(std::min(length, page_bytes)) : 0;
         slot.device_at = geometry_.device_bytes - before + (before ? 0 : random.below(3) * 512);
-    } else if (slot.is_read && known && random.below(8)) {
+    } else if (slot.is_read && known >= align && random.below(8)) {
         length = static_cast<std::uint32_t>(std::min<std::uint64_t>(length, known));
-        slot.device_at = region_at + region.known_from() +
-                         random.below(static_cast<std::uint32_t>(known - length + 1));
+        slot.device_at = region_at + region.known_from() + aligned_below(known - length);
     } else {
-        slot.device_at =
-            region_at +
-            random.below(static_cast<std::uint32_t>(geometry_.region_bytes - length + 1));
+        slot.device_at = region_at + aligned_below(geometry_.region_bytes - length);
     }
     slot.length = length;
     slot.segments = 1;
-    if (length >= max_segments && random.chance(knobs_.real("vectored"))) {
+    if (length / align >= max_segments && random.chance(knobs_.real("vectored"))) {
         slot.segments = 1 + random.below(max_segments);
         shared_.count(Counter::vectored);
     }
     const double aligned = knobs_.real("aligned");
-    std::uint32_t at = random.chance(aligned) ? page_bytes : guard_bytes + random.below(page_bytes);
+    std::uint32_t at = random.chance(aligned)
+                           ? page_bytes
+                           : rounded(guard_bytes + random.below(page_bytes), align);
     std::uint32_t left = length;
     for (std::uint32_t s = 0; s < slot.segments; ++s) {
         const std::uint32_t others = slot.segments - s - 1;
-        const std::uint32_t piece = others ? 1 + random.below(left - others) : left;
+        const std::uint32_t piece =
+            others ? (1 + random.below(left / align - others)) * align : left;
         slot.segment[s] = {at, piece};
-        at += piece + random.below(guard_bytes);
+        at = rounded(at + piece + random.below(guard_bytes), align);
         if (random.chance(aligned))
             at = rounded(at, page_bytes);
         left -= piece;

@@ -27,6 +27,7 @@ public:
             3 * timeout_ns_ + static_cast<std::uint64_t>(knobs.integer("stop_ms")) * ms + 500 * ms;
     }
 
+    bool wants_cookie() const override { return setup_.bound.knobs.integer("cookie") != 0; }
     std::size_t buffers_bytes() const override { return geometry_.buffers_bytes(); }
     std::uint64_t overdue_ns() const override { return overdue_ns_; }
 

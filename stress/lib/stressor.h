@@ -32,6 +32,8 @@ public:
 
     // False: the scenario opens its own files and needs no device node.
     virtual bool uses_device() const { return true; }
+    // True when the target understands the request's name in the file offset.
+    virtual bool wants_cookie() const { return false; }
     // True when requests end by a kworker: healthy time then counts only while those run.
     virtual bool needs_kworkers() const { return false; }
     // Bytes of memory that the supervisor holds for the child, beside the ledger.

@@ -16,6 +16,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "lib/bounded.h"
 #include "lib/driver_state.h"
 #include "lib/heartbeat.h"
 #include "lib/modules.h"
@@ -54,6 +55,27 @@ constexpr milliseconds quiesce_bound{4000};
 constexpr milliseconds driver_quiesce_bound{1500};
 // Told to the host, which sees whether the CPU runs and where.
 constexpr std::uint64_t silence_told_ns = 2000 * ms;
+constexpr milliseconds shell_bound{20000};
+
+void load(const ModuleFile& module, const std::string& plan_parameters) {
+    std::string parameters = module.parameters;
+    if (module.name == "zcdma")
+        parameters += plan_parameters;
+    if (module.keep)
+        keep_module(module.name, module.path, parameters);
+    else
+        load_module(module.name, module.path, parameters);
+}
+
+void shell(const char* what, const std::string& command) {
+    const auto answer = bounded_exec({"/bin/sh", "-c", command}, {}, shell_bound, 4096);
+    if (!answer.timed_out && !answer.status)
+        return;
+    throw std::runtime_error(
+        std::string(what) + " command '" + command + "' " +
+        (answer.timed_out ? "did not end" : "ended with status " + std::to_string(answer.status)) +
+        ": " + answer.err.substr(0, answer.err.find('\n')));
+}
 
 class Supervision {
 public:
@@ -86,7 +108,9 @@ public:
         if (!request_.shared)
             system_before_ = read_system_books();
         for (const ModuleFile& module : request_.modules)
-            load(module);
+            load(module, setup_.bound.knobs.module_parameters());
+        for (const std::string& command : request_.set_up)
+            shell("set-up", command);
         if (stressor_->uses_device() && !wait_for_node(request_.device))
             throw std::runtime_error(request_.device + " does not exist");
         place_windows();
@@ -96,7 +120,8 @@ public:
         // A regular file keeps its offsets; there is no driver to show the cookie to.
         struct stat status {};
         setup_.cookie_in_offset =
-            stat(request_.device.c_str(), &status) != 0 || !S_ISREG(status.st_mode);
+            (stat(request_.device.c_str(), &status) != 0 || S_ISCHR(status.st_mode)) &&
+            stressor_->wants_cookie();
         for (std::int64_t life = 1;; ++life) {
             live();
             if (life == lives_ || !go_on())
@@ -111,8 +136,11 @@ public:
         if (!stuck_)
             check();
         stage("unload");
-        if (!stuck_)
+        if (!stuck_) {
+            for (const std::string& command : request_.tear_down)
+                shell("tear-down", command);
             unload();
+        }
         collect();
         if (findings_.empty() && !error_.empty())
             throw std::runtime_error(error_);
@@ -487,16 +515,11 @@ private:
             collect();
             return;
         }
-        load(request_.modules.back());
+        load(request_.modules.back(), setup_.bound.knobs.module_parameters());
         if (!wait_for_node(request_.device))
             throw std::runtime_error(request_.device + " does not exist after a reload");
         run_.count(Counter::reloads);
         booked_before_ = seen_so_far();
-    }
-
-    void load(const ModuleFile& module) const {
-        load_module(module.name, module.path,
-                    module.name == "zcdma" ? setup_.bound.knobs.module_parameters() : "");
     }
 
     LedgerTotals seen_so_far() const {
@@ -595,6 +618,30 @@ private:
 };
 
 } // namespace
+
+void probe(const RunRequest& request) {
+    if (modules_loaded())
+        throw std::runtime_error("modules are loaded already");
+    try {
+        for (const ModuleFile& module : request.modules)
+            load(module, "");
+        for (const std::string& command : request.set_up)
+            shell("set-up", command);
+        if (!request.device.empty()) {
+            if (!wait_for_node(request.device))
+                throw std::runtime_error(request.device + " does not exist once all is loaded");
+            const Fd node(open(request.device.c_str(), O_RDWR | O_CLOEXEC));
+            if (!node)
+                throw std::runtime_error("open " + request.device + ": " + std::strerror(errno));
+        }
+        for (const std::string& command : request.tear_down)
+            shell("tear-down", command);
+    } catch (...) {
+        unload_all_modules();
+        throw;
+    }
+    unload_all_modules();
+}
 
 json supervise(const RunRequest& request, const RunHooks& hooks) {
     try {

@@ -15,6 +15,8 @@ namespace at {
 struct ModuleFile {
     std::string name;
     std::string path;
+    std::string parameters; // beside those that the plan's target knobs give to zcdma
+    bool keep = false;      // the kernel's own: fine when it is there, and it stays
 };
 
 struct RunRequest {
@@ -22,6 +24,9 @@ struct RunRequest {
     std::vector<ModuleFile> modules;
     std::chrono::milliseconds deadline{60000};
     std::string device = "/dev/zcdma0";
+    // Shell commands, run when the modules are loaded, and before they are unloaded.
+    std::vector<std::string> set_up;
+    std::vector<std::string> tear_down;
     bool shared = false; // others use this machine: counts of all of it say nothing about the run
     bool end_at_finding = false; // the race ends with the first; the checks follow as ever
 };
@@ -36,6 +41,10 @@ struct RunHooks {
 // Throws std::runtime_error (PlanError, std::system_error) when the run could not be made; that
 // is a broken harness and never a finding.
 nlohmann::json supervise(const RunRequest& request, const RunHooks& hooks);
+
+// Loads the modules, runs set-up and tear-down, and opens the device once; throws
+// std::runtime_error that says what is missing.
+void probe(const RunRequest& request);
 
 // Unloads what earlier runs left loaded, last loaded first.
 void unload_all_modules();

@@ -58,8 +58,8 @@ def test_a_seed_gives_the_same_plans_and_another_gives_others() -> None:
 
 
 def test_a_shorter_race_owes_less_contention() -> None:
-    full = matrix.cells(Selection())[-1]
-    short = matrix.cells(Selection(time="2s"))[-1]
+    full = next(cell for cell in matrix.cells(Selection()) if not cell.control)
+    short = next(cell for cell in matrix.cells(Selection(time="2s")) if not cell.control)
     assert full.minima_scale == 1.0
     assert short.minima_scale == pytest.approx(0.1)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from aiotorture import build, initramfs, kernels, packages, paths
 from aiotorture import scratch as scratch_folder
-from aiotorture.cell import MODULE_FOLDER
+from aiotorture.targets import MODULE_FOLDER
 from aiotorture.cli import parser
 from aiotorture.errors import ConfigurationError, HarnessError
 from aiotorture.lanes.base import SubjectSpec

@@ -56,7 +56,8 @@ def main(arguments: Sequence[str]) -> int:
         given.out = str(Path(given.out).resolve())
     scratch = scratch_folder.make()
     try:
-        setup.for_cells(cells, selection.lane, scratch, scratch)
+        bench = setup.for_cells(cells, selection.lane, scratch, scratch)
+        setup.check_targets(cells, bench)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     argv = pytest_argv(given, selection.seed, jobs, given.keyword)

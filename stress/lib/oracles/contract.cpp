@@ -77,6 +77,7 @@ std::string errno_name(int error) {
 Permitted permitted_by(const Plan& plan, const KnobValues& knobs) {
     Permitted permitted;
     permitted.cancels = knobs.text("cancel") != "none";
+    permitted.corrupt = knobs.text("may_fail") == "EIO";
     const std::int64_t timeout_ns = knobs.integer("timeout_ms") * 1000000;
     for (const Fault& fault : plan.faults) {
         const std::string& action = fault.action;

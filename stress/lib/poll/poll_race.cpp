@@ -779,11 +779,13 @@ std::uint32_t PollRace::choose(Random& random) {
         // In io_submit() now: a race too, but mostly lost to the list that it is not yet on.
         if (!in_flight(state) || (state == SlotState::prepared && random.below(32)))
             return false;
-        // A cancel just after the wake-up is a race; a later one would hide that it was lost.
+        // A cancel just after the wake-up is a race, but it may hide that the wake-up was lost: in
+        // every second epoch there is none.
         const std::uint32_t station = index / per_file_;
-        if (books_.stations[station].word.load(std::memory_order_acquire) & station_held &&
-            hears(index) &&
-            coarse_ns() - places_[station].held_ns.load(std::memory_order_relaxed) > race_ns)
+        const std::uint64_t now = books_.stations[station].word.load(std::memory_order_acquire);
+        if (now & station_held && hears(index) &&
+            (now / station_epoch % 4 < 2 ||
+             coarse_ns() - places_[station].held_ns.load(std::memory_order_relaxed) > race_ns))
             return false;
         // Once in a while a request is cancelled again.
         return slot.einprogress.load(std::memory_order_relaxed) +
