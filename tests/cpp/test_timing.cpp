@@ -46,7 +46,7 @@ TEST_CASE("no fault excuses an answer beyond time-out and stop") {
 }
 
 TEST_CASE("a cancelled request is answered long before its time-out") {
-    auto cancelled = flew(140);
+    auto cancelled = flew(168);
     cancelled.cancel_ns = began + 10 * ms;
     for (const char* mode : {"callback", "flush", "flag"})
         CHECK(verdict(cancelled, std::string("cancel=") + mode) == "ledger/late/cancel");

@@ -33,6 +33,7 @@ struct Waits {
 
 struct WaitBounds {
     std::uint64_t answer_ns = 0;      // a longer wait needs a fault
+    std::uint64_t timed_out_ns = 0;   // a shorter wait was not ended by the time-out
     std::uint64_t cancel_ns = 0;      // as `answer`, since the cancel
     std::uint64_t last_ns = 0;        // a longer wait is wrong whatever the faults
     bool answer_explained = false;    // the plan has faults that make requests wait
