@@ -9,7 +9,7 @@
     marks = true                      the module has fault/aiotorture.h's marks
 
     [request]                         what a request may be; sizes may carry K, M, G
-    align  min_len  max_len  memory  direct  bytes  cookie  timeout  depth
+    align  min_len  max_len  memory  direct  bytes  cookie  timeout  depth  vectored  fsync  position
     [cancel]
     works = true                      io_cancel() may say EINPROGRESS
     errno = "ECANCELED"               what the event of a cancelled request carries
@@ -37,7 +37,7 @@ FIELDS = frozenset(
     "name node source module parameters needs set_up tear_down marks request cancel image may_fail".split()
 )
 REQUEST_FIELDS = frozenset(
-    "align min_len max_len memory direct bytes cookie timeout depth vectored".split()
+    "align min_len max_len memory direct bytes cookie timeout depth vectored fsync position".split()
 )
 CANCEL_FIELDS = frozenset({"works", "errno"})
 IMAGE_FIELDS = frozenset({"path", "size"})
@@ -221,6 +221,12 @@ class _Reader:
             knobs["depth"] = str(request["depth"])
         if "vectored" in request and not self._flag(request, "vectored", True):
             knobs["vectored"] = "0"
+        # Not every driver has them: without ->fsync() an IOCB_CMD_FSYNC is -EINVAL (fs/aio.c,
+        # aio_fsync()), and a stream has no position.
+        if not self._flag(request, "fsync", False):
+            knobs["fsync_ratio"] = "0"
+        if not self._flag(request, "position", False):
+            knobs["position_ratio"] = "0"
         if "timeout" in request:
             knobs["timeout_ms"] = self._milliseconds(self._text(request, "timeout"))
         if "may_fail" in self._table:
