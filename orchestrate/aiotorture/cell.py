@@ -234,7 +234,7 @@ def _numbers(mapping: Any) -> dict[str, int]:
 
 def _hits(mapping: Any) -> dict[str, Hits]:
     return {
-        str(name): Hits(int(h["tries"]), int(h["hits"]))
+        str(name): Hits.from_json(h)
         for name, h in dict(mapping or {}).items()
         if isinstance(h, dict) and "tries" in h and "hits" in h
     }
@@ -403,6 +403,7 @@ def _judge(
         counters=counters,
         minima=_minima(cell, describe),
         fired=answer.get("faults", ()),
+        hits=_hits(answer.get("hits")),
         harness_error=harness_error,
     )
     judged = verdict.judge(facts)
@@ -428,6 +429,7 @@ def _judge(
         counters=counters,
         faults=tuple(answer.get("faults", ())),
         hits=_hits(answer.get("hits")),
+        heat=answer.get("heat"),
         tries=tries or None,
         bound=upper_bound(tries) if judged.verdict is Verdict.PASS else None,
         start_s=round(watch.first_iocb_at - began, 3) if watch.first_iocb_at else None,

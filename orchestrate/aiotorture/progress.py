@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from aiotorture import paths
+from aiotorture import heat, paths
 from aiotorture.kernels import Kernel
 from aiotorture.report import terminal
 from aiotorture.report.view import RunView
@@ -103,6 +103,8 @@ class Lines:
             self._write("no positive control was selected: a PASS here proves little")
         for path in written:
             self._write(str(path))
+        for line in heat.table(heat.hits_of_cells(view.cells)):
+            self._write(line)
         for line in terminal.summary(view):
             self._write(line)
         if lost:

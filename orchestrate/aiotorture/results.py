@@ -12,7 +12,7 @@ import fcntl
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, astuple, dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -45,10 +45,35 @@ class DiskFull(ResultsError):
 
 @dataclass(frozen=True)
 class Hits:
-    """How often a window was tried and how often the racer was inside it."""
+    """How often a window was tried and how often the racer was inside it.
+
+    `held` of the tries had a hold, `hits_held` of those met; `expired` of the holds were over before
+    the racer had come. `voids` are no tries: the request never came there.
+    """
 
     tries: int
     hits: int
+    held: int = 0
+    hits_held: int = 0
+    expired: int = 0
+    voids: int = 0
+
+    @property
+    def free(self) -> int:
+        """Tries without a hold."""
+        return self.tries - self.held
+
+    @property
+    def hits_free(self) -> int:
+        return self.hits - self.hits_held
+
+    def __add__(self, other: Hits) -> Hits:
+        pairs = zip(astuple(self), astuple(other), strict=True)
+        return Hits(*(mine + theirs for mine, theirs in pairs))
+
+    @staticmethod
+    def from_json(stored: Mapping[str, Any]) -> Hits:
+        return Hits(**{f.name: int(stored.get(f.name, 0)) for f in fields(Hits)})
 
 
 @dataclass(frozen=True)
@@ -85,6 +110,7 @@ class CellResult:
     host_run_delay_s: tuple[float, ...] = ()
     wall_s: float | None = None
     ended: float | None = None
+    heat: Mapping[str, Any] | None = None
 
     @property
     def unknown_findings(self) -> tuple[Finding, ...]:
@@ -98,7 +124,7 @@ class CellResult:
         out["verdict"] = self.verdict.value
         out["findings"] = [finding.to_json() for finding in self.findings]
         out["counters"] = dict(self.counters)
-        out["hits"] = {n: {"tries": h.tries, "hits": h.hits} for n, h in self.hits.items()}
+        out["hits"] = {name: asdict(hits) for name, hits in self.hits.items()}
         out["artefacts"] = list(self.artefacts)
         out["faults"] = [dict(fault) for fault in self.faults]
         out["host_run_delay_s"] = list(self.host_run_delay_s)
@@ -115,8 +141,7 @@ class CellResult:
             known["verdict"] = Verdict(known["verdict"])
             known["findings"] = tuple(Finding.from_json(f) for f in known.get("findings", ()))
             known["hits"] = {
-                str(n): Hits(int(h["tries"]), int(h["hits"]))
-                for n, h in known.get("hits", {}).items()
+                str(name): Hits.from_json(each) for name, each in known.get("hits", {}).items()
             }
             for name in ("artefacts", "faults", "host_run_delay_s"):
                 known[name] = tuple(known.get(name, ()))

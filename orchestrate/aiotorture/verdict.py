@@ -9,7 +9,7 @@ from typing import Any
 
 from aiotorture.finding import Finding
 from aiotorture.plan import Plan
-from aiotorture.results import CellResult, Verdict
+from aiotorture.results import CellResult, Hits, Verdict
 
 EXIT_CLEAN = 0
 EXIT_FINDINGS = 1
@@ -40,6 +40,7 @@ class CellFacts:
     counters: Mapping[str, int] = field(default_factory=dict)
     minima: Mapping[str, int] = field(default_factory=dict)
     fired: Sequence[Mapping[str, Any]] = ()
+    hits: Mapping[str, Hits] = field(default_factory=dict)
     harness_error: str | None = None
     skip: str | None = None
 
@@ -74,6 +75,9 @@ def judge(facts: CellFacts) -> Judgement:
     silent = silent_faults(facts.plan, facts.fired)
     if silent:
         return Judgement(Verdict.MISS, "never fired: " + ", ".join(silent))
+    apart = windows_not_met(facts.plan, facts.hits)
+    if apart:
+        return Judgement(Verdict.MISS, "racers did not meet: " + ", ".join(apart))
     return Judgement(Verdict.PASS)
 
 
@@ -104,6 +108,23 @@ def silent_faults(plan: Plan, fired: Sequence[Mapping[str, Any]]) -> list[str]:
         if counted is None or int(counted.get("fired", 0)) <= 0:
             silent.append(f"{fault.phase} {fault.action}")
     return silent
+
+
+def windows_not_met(plan: Plan, hits: Mapping[str, Hits]) -> list[str]:
+    """Windows of the plan that no try entered, each with the reason. Those that the search adds by
+    itself are not promised and only reported."""
+    apart: list[str] = []
+    for window in plan.windows:
+        name = f"{window.racer} in {window.first}..{window.last}"
+        got = hits.get(name, Hits(0, 0))
+        if not got.tries and got.voids:
+            apart.append(f"{name}: no request came to {window.first} ({got.voids} tries were void)")
+        elif not got.tries:
+            apart.append(f"{name}: not one try")
+        elif not got.hits:
+            over = f", {got.expired} holds ran out" if got.expired else ""
+            apart.append(f"{name}: 0 hits of {got.tries} tries{over}")
+    return apart
 
 
 def exit_status(cells: Iterable[CellResult], controls: Mapping[str, bool]) -> int:

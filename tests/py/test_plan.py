@@ -132,7 +132,7 @@ def test_order_comments_and_semicolons_do_not_matter() -> None:
             "a number and one of ns us ms s",
         ),
         (
-            "scenario s; window reaper in irq..complete",
+            "scenario s; window closer in irq..complete",
             "plan: statement 2, column 20: 'reaper' is no racer: "
             "submitter device canceller destroyer",
         ),

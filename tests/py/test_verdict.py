@@ -8,7 +8,7 @@ import pytest
 
 from aiotorture.finding import Finding
 from aiotorture.plan import parse
-from aiotorture.results import CellResult, Verdict
+from aiotorture.results import CellResult, Hits, Verdict
 from aiotorture.verdict import CellFacts, GuestEnd, Judgement, exit_status, judge
 
 NEW = Finding("ledger", "request lost", "ledger:lost")
@@ -122,3 +122,33 @@ def cell(verdict: Verdict, control: bool = False) -> CellResult:
 def test_exit_status(verdicts: list[Verdict], controls: dict[str, bool], status: int) -> None:
     cells = [cell(verdict) for verdict in verdicts]
     assert exit_status([*cells, cell(Verdict.FAIL, control=True)], controls) == status
+
+
+WINDOWED = replace(
+    GOOD, plan=parse("scenario s; window canceller in irq..complete hold=5ms"), fired=(), minima={}
+)
+WINDOW = "canceller in irq..complete"
+
+
+@pytest.mark.parametrize(
+    ("hits", "verdict", "reason"),
+    [
+        ({WINDOW: Hits(9, 1)}, Verdict.PASS, ""),
+        ({}, Verdict.MISS, f"racers did not meet: {WINDOW}: not one try"),
+        (
+            {WINDOW: Hits(0, 0, voids=7)},
+            Verdict.MISS,
+            f"racers did not meet: {WINDOW}: no request came to irq (7 tries were void)",
+        ),
+        (
+            {WINDOW: Hits(8, 0, held=8, expired=8)},
+            Verdict.MISS,
+            f"racers did not meet: {WINDOW}: 0 hits of 8 tries, 8 holds ran out",
+        ),
+        ({"reaper in irq..complete": Hits(5, 5)}, Verdict.MISS, f"racers did not meet: {WINDOW}: not one try"),
+    ],
+)
+def test_a_planned_window_that_nobody_entered_is_a_miss(
+    hits: dict[str, Hits], verdict: Verdict, reason: str
+) -> None:
+    assert judge(replace(WINDOWED, hits=hits)) == Judgement(verdict, reason)

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from aiotorture import heat
 from aiotorture.bounds import interval
 from aiotorture.finding import Finding
 from aiotorture.plan import PlanError, parse
-from aiotorture.results import CellResult, Run, Verdict
+from aiotorture.results import CellResult, Hits, Run, Verdict
 
 MET = (
     ("cancel_won", "cancels won"),
@@ -55,6 +56,20 @@ class WindowRate:
     hits: int
     low: float
     high: float
+    held: float | None
+    free: float | None
+    expired: int
+    voids: int
+
+
+def _share(hits: int, tries: int) -> float | None:
+    return hits / tries if tries else None
+
+
+def _window(name: str, each: Hits) -> WindowRate:
+    held, free = _share(each.hits_held, each.held), _share(each.hits_free, each.free)
+    ends = interval(each.hits, each.tries)
+    return WindowRate(name, each.tries, each.hits, *ends, held, free, each.expired, each.voids)
 
 
 def repro_command(cell: CellResult) -> str:
@@ -88,7 +103,7 @@ def shown_verdict(cell: CellResult) -> str:
 
 def windows(cell: CellResult) -> list[WindowRate]:
     return [
-        WindowRate(name, each.tries, each.hits, *interval(each.hits, each.tries))
+        _window(name, each)
         for name, each in cell.hits.items()
         if 0 <= each.hits <= each.tries
     ]
@@ -115,6 +130,10 @@ class RunView:
     def counts(self) -> dict[Verdict, int]:
         counted = Counter(cell.verdict for cell in self.judged)
         return {verdict: counted[verdict] for verdict in Verdict}
+
+    @cached_property
+    def heat(self) -> heat.HeatMap | None:
+        return heat.of_cells(self.cells)
 
     @property
     def missing(self) -> int:
