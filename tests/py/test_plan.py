@@ -133,8 +133,8 @@ def test_order_comments_and_semicolons_do_not_matter() -> None:
         ),
         (
             "scenario s; window closer in irq..complete",
-            "plan: statement 2, column 20: 'reaper' is no racer: "
-            "submitter device canceller destroyer",
+            "plan: statement 2, column 20: 'closer' is no racer: "
+            "submitter device canceller destroyer reaper",
         ),
         (
             "scenario s; window device in irq-complete",
