@@ -753,6 +753,7 @@ static u32 soft_read(struct zcdma_engine *e, enum zcdma_reg reg)
 	unsigned long flags;
 	u32 value;
 
+	at_stall();
 	spin_lock_irqsave(&e->lock, flags);
 	value = soft_read_locked(e, reg);
 	spin_unlock_irqrestore(&e->lock, flags);
@@ -826,6 +827,7 @@ static void soft_write(struct zcdma_engine *e, enum zcdma_reg reg, u32 value)
 {
 	unsigned long flags;
 
+	at_stall();
 	spin_lock_irqsave(&e->lock, flags);
 	if (!e->gone && !e->isolated)
 		soft_write_locked(e, reg, value);

@@ -38,6 +38,10 @@
  * a kernel with threaded interrupts does: what follows can then be held longer
  * than a spin, and on one CPU too.
  *
+ * at_stall() at a register of a device keeps the driver there now and then, by
+ * spinning at most 100 us: a slow bus, which draws out what the driver does with
+ * its locks held.
+ *
  * Without fail_injector.ko, or with it and nothing enabled, a mark costs one
  * static branch.  The injector must be loaded before the module; at_marks_attach()
  * takes a reference on it (symbol_get), so it cannot go away under a mark.
@@ -76,6 +80,7 @@ struct at_client {
 	u64 (*hold)(struct at_client *client, enum at_racer racer,
 		    enum at_phase phase, u32 cookie);
 	bool (*threaded)(struct at_client *client, u32 cookie);
+	void (*stall)(struct at_client *client);
 	void (*put)(struct at_client *client);
 	struct list_head node;
 };
@@ -140,6 +145,11 @@ void fail_injector_detach(struct at_client *client);
 		if (!static_branch_unlikely(&at_marks_armed))		\
 			return false;					\
 		return at_marks_client.threaded(&at_marks_client, cookie); \
+	}								\
+	static __always_inline void __maybe_unused at_stall(void)	\
+	{								\
+		if (static_branch_unlikely(&at_marks_armed))		\
+			at_marks_client.stall(&at_marks_client);	\
 	}
 
 #endif /* AIOTORTURE_H */

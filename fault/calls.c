@@ -153,8 +153,7 @@ static int calls_open(struct inode *inode, struct file *file)
 }
 
 /* Names, with blanks between; those that stand already stay. */
-static ssize_t calls_write(struct file *file, const char __user *from, size_t len,
-			   loff_t *pos)
+static ssize_t write_names(const char __user *from, size_t len, int (*add)(const char *name))
 {
 	char *names, *rest, *name;
 	int ret = 0;
@@ -168,10 +167,16 @@ static ssize_t calls_write(struct file *file, const char __user *from, size_t le
 	mutex_lock(&injector.lock);
 	while (!ret && (name = strsep(&rest, " \n")))
 		if (*name)
-			ret = add_call_probe(name);
+			ret = add(name);
 	mutex_unlock(&injector.lock);
 	kfree(names);
 	return ret ?: len;
+}
+
+static ssize_t calls_write(struct file *file, const char __user *from, size_t len,
+			   loff_t *pos)
+{
+	return write_names(from, len, add_call_probe);
 }
 
 static const struct file_operations calls_fops = {

@@ -7,6 +7,7 @@
 #include <linux/debugfs.h>
 #include <linux/err.h>
 #include <linux/fault-inject.h>
+#include <linux/kprobes.h>
 #include <linux/mm.h>
 #include <linux/sched.h>
 #include <linux/version.h>
@@ -19,6 +20,16 @@ static inline void at_vm_flags_change(struct vm_area_struct *vma,
 	vm_flags_mod(vma, set, clear);
 #else
 	vma->vm_flags = (vma->vm_flags | set) & ~clear;
+#endif
+}
+
+/* An instance lost its pointer to the probe in 5.14 (stable: 5.10.x kept it). */
+static inline struct kretprobe *at_kretprobe_of(struct kretprobe_instance *instance)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(5, 11, 0)
+	return get_kretprobe(instance);
+#else
+	return instance->rp;
 #endif
 }
 

@@ -295,6 +295,7 @@ static void busy_wait(u64 delay_ns)
 
 #include "holds.c"
 #include "calls.c"
+#include "probes.c"
 
 static bool injector_mark(struct at_client *client, enum at_racer racer,
 			  enum at_phase phase, u32 cookie, bool may_sleep,
@@ -323,6 +324,7 @@ static bool injector_mark(struct at_client *client, enum at_racer racer,
 	if (cookie) {
 		store_phase(racer, phase, cookie);
 		try = try_of(cookie);
+		note_submitting(phase, try);
 	}
 	if (unlikely(try)) {
 		pass_phase(try, phase, now);
@@ -396,6 +398,7 @@ int fail_injector_attach(struct at_client *client)
 		client->mark = injector_mark;
 		client->hold = injector_hold;
 		client->threaded = injector_threaded;
+		client->stall = injector_stall;
 		client->put = fail_injector_detach;
 		list_add_tail(&client->node, &injector.clients);
 		if (rcu_access_pointer(injector.live))
@@ -542,6 +545,7 @@ static void forget(void)
 	memset(injector.memory, 0, AT_SLOTS_BYTES);
 	memset(holds(), 0, injector.header->holds_bytes);
 	remove_call_probes();
+	remove_probes();
 }
 
 /* ---- debugfs: the files of a rule ---- */
@@ -954,6 +958,7 @@ static void create_files(void)
 	debugfs_create_file("counters", 0400, injector.dir, NULL, &counters_fops);
 	debugfs_create_file("log", 0400, injector.dir, NULL, &log_fops);
 	debugfs_create_file("calls", 0600, injector.dir, NULL, &calls_fops);
+	debugfs_create_file("probes", 0600, injector.dir, NULL, &probes_fops);
 	if (!IS_ENABLED(CONFIG_FAULT_INJECTION))
 		debugfs_create_file("make-it-fail", 0600, injector.dir, NULL,
 				    &make_it_fail_fops);
@@ -1085,6 +1090,7 @@ static void __exit injector_exit(void)
 	debugfs_remove_recursive(injector.dir);
 	misc_deregister(&injector_device);
 	remove_call_probes();
+	remove_probes();
 	replace_live(NULL);
 	kfree(injector.shown);
 	free_pages_exact(injector.memory, injector.header->total_bytes);

@@ -205,6 +205,11 @@ static bool injector_threaded(struct at_client *client, u32 cookie)
 	return false;
 }
 
+static void injector_stall(struct at_client *client)
+{
+	(void)client;
+}
+
 static void injector_put(struct at_client *client)
 {
 	client->armed->enabled = false;
@@ -216,6 +221,7 @@ int fail_injector_attach(struct at_client *client)
 	client->mark = injector_mark;
 	client->hold = injector_hold;
 	client->threaded = injector_threaded;
+	client->stall = injector_stall;
 	client->put = injector_put;
 	client->armed->enabled = true;
 	return 0;

@@ -1,6 +1,7 @@
 #include "lib/window.h"
 
 #include <algorithm>
+#include <cmath>
 #include <ctime>
 #include <stdexcept>
 #include <utility>
@@ -26,6 +27,9 @@ constexpr std::uint64_t enlist_ns = 1 * ms;
 constexpr std::uint64_t arrival_ns = 30 * ms;
 // Assembled at irq, the request comes to A within a tick of the engine's timer.
 constexpr std::uint64_t approach_ns = 3 * ms;
+// Of the passages at probes and registers, with all calls placed: a tenth, which costs a request
+// 10 us at the default share.
+constexpr double stretched_ppm = 100000;
 constexpr timespec nap{0, 30 * us};
 // A device that is held an eighth of the time still does most of its work, and a request that times
 // out has not done so because of holds (Race::stalled_during).
@@ -158,6 +162,9 @@ std::unique_ptr<WindowControl> WindowControl::open(SharedRun& run, double aim) {
     std::byte* memory = map(0, header.total_bytes, nullptr, PROT_READ);
     map(header.holds_offset, header.holds_offset + header.holds_bytes, memory + header.holds_offset,
         PROT_READ | PROT_WRITE);
+    auto* holds = reinterpret_cast<at_holds*>(memory + header.holds_offset);
+    store(holds->stretch_ns, std::uint32_t{AT_HOLD_SPIN_MAX_NS});
+    store(holds->stretch_ppm, static_cast<std::uint32_t>(std::lround(aim * stretched_ppm)));
     return std::unique_ptr<WindowControl>(new WindowControl(run, aim, memory, header));
 }
 
