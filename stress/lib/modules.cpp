@@ -139,10 +139,11 @@ bool wait_for_node(const std::string& path) {
 namespace {
 
 // The system calls of racers, timed by probes; those that could not be placed.
-std::vector<std::string> time_calls() {
+std::vector<std::string> time_calls(bool probes) {
     set("calls", "io_submit io_cancel io_destroy io_getevents");
     // What a driver and fs/aio.c do to each other's requests, in their smallest steps.
-    set("probes", "kiocb_set_cancel_fn");
+    if (probes)
+        set("probes", "kiocb_set_cancel_fn");
     std::vector<std::string> unplaced;
     for (const char* file : {"calls", "probes"}) {
         const auto answer = bounded_read(std::string(injector) + file, file_bound);
@@ -156,7 +157,7 @@ std::vector<std::string> time_calls() {
 
 } // namespace
 
-std::vector<std::string> arm_faults(const Plan& plan, bool windows) {
+std::vector<std::string> arm_faults(const Plan& plan, bool windows, bool probes) {
     if (plan.faults.size() > 16)
         throw PlanError("a plan has at most 16 faults, the injector's rules");
     set("enable", "0");
@@ -166,7 +167,7 @@ std::vector<std::string> arm_faults(const Plan& plan, bool windows) {
         set_rule("rule" + std::to_string(i) + "/", plan.faults[i]);
     std::vector<std::string> unplaced;
     if (windows)
-        unplaced = time_calls();
+        unplaced = time_calls(probes);
     set("enable", "1");
     return unplaced;
 }

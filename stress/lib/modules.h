@@ -23,8 +23,8 @@ bool modules_loaded();
 bool wait_for_node(const std::string& path);
 
 // Writes the plan's faults as rules and switches them on; with windows, probes the system calls that
-// racers make.  The lines of those that could not be placed.
-std::vector<std::string> arm_faults(const Plan& plan, bool windows);
+// racers make, and with probes what has no mark.  The lines of those that could not be placed.
+std::vector<std::string> arm_faults(const Plan& plan, bool windows, bool probes);
 void disarm_faults();
 // The `faults` member of a result; fired in total is added to `fired`.
 nlohmann::json fault_counters(const Plan& plan, std::uint64_t& fired);

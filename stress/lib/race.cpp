@@ -219,7 +219,8 @@ bool Race::run() {
         return false;
     }
     if (setup_.cookie_in_offset)
-        windows_ = WindowControl::open(shared_, aim_of(setup_.plan, knobs_));
+        windows_ =
+            WindowControl::open(shared_, aim_of(setup_.plan, knobs_), knobs_.real("stretch"));
     if (knobs_.integer("huge"))
         in_huge_pages(buffers_, geometry_.buffers_bytes());
     private_.create(buffers_, geometry_.slots, geometry_.buffer_stride, knobs_.real("private"));

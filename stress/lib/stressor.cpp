@@ -37,6 +37,8 @@ public:
         shared.timeout_ns = timeout_ns_;
     }
 
+    bool stretches() const override { return setup_.bound.knobs.real("stretch") > 0; }
+
     void choose_windows(SharedRun& shared) override {
         const KnobValues& knobs = setup_.bound.knobs;
         if (aim_of(setup_.plan, knobs) <= 0)

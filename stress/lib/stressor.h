@@ -44,6 +44,8 @@ public:
     virtual void prepare(SharedRun& shared) = 0;
     // Before the fork, where the target carries marks: the windows that racers shall be placed in.
     virtual void choose_windows(SharedRun&) {}
+    // Shall functions without marks be drawn out?
+    virtual bool stretches() const { return false; }
     // In the child: the race from begin to end.  False: it could not be run.
     virtual bool run(SharedRun& shared, std::byte* buffers) = 0;
     // In the supervisor, every 50 ms.  A finding here ends the run.

@@ -115,7 +115,8 @@ public:
             throw std::runtime_error(request_.device + " does not exist");
         place_windows();
         if (marks_)
-            unplaced_ = arm_faults(request_.plan, run_.windows.stretches != 0);
+            unplaced_ =
+                arm_faults(request_.plan, run_.windows.stretches != 0, stressor_->stretches());
         stage("armed");
         // A regular file keeps its offsets; there is no driver to show the cookie to.
         struct stat status {};

@@ -26,10 +26,9 @@ constexpr std::uint64_t enlist_ns = 1 * ms;
 // From the naming to A: the ring ahead of the request, and what is held there.
 constexpr std::uint64_t arrival_ns = 30 * ms;
 // Assembled at irq, the request comes to A within a tick of the engine's timer.
+// How long a submitter waits for a racer that it will not be held for.
+constexpr std::uint64_t meeting_ns = 1 * ms;
 constexpr std::uint64_t approach_ns = 3 * ms;
-// Of the passages at probes and registers, with all calls placed: a tenth, which costs a request
-// 10 us at the default share.
-constexpr double stretched_ppm = 100000;
 constexpr timespec nap{0, 30 * us};
 // A device that is held an eighth of the time still does most of its work, and a request that times
 // out has not done so because of holds (Race::stalled_during).
@@ -67,11 +66,12 @@ std::uint32_t phase_before(std::uint8_t phase) {
         return AT_QUEUE;
     case AT_IRQ:
         return AT_START;
+    // From irq on all comes at once: too fast for a racer that waits for it.
     case AT_COMPLETE:
     case AT_UNMAP:
     case AT_UNPIN:
     case AT_FREE:
-        return AT_IRQ;
+        return AT_START;
     default:
         return AT_NO_PHASE;
     }
@@ -141,7 +141,7 @@ void choose_windows(WindowBook& book, const std::vector<Window>& planned,
 
 // --- window control ------------------------------------------------------------------------------
 
-std::unique_ptr<WindowControl> WindowControl::open(SharedRun& run, double aim) {
+std::unique_ptr<WindowControl> WindowControl::open(SharedRun& run, double aim, double stretch) {
     if (!run.windows.stretches)
         return nullptr;
     const Fd file(::open(device, O_RDWR | O_CLOEXEC));
@@ -164,7 +164,7 @@ std::unique_ptr<WindowControl> WindowControl::open(SharedRun& run, double aim) {
         PROT_READ | PROT_WRITE);
     auto* holds = reinterpret_cast<at_holds*>(memory + header.holds_offset);
     store(holds->stretch_ns, std::uint32_t{AT_HOLD_SPIN_MAX_NS});
-    store(holds->stretch_ppm, static_cast<std::uint32_t>(std::lround(aim * stretched_ppm)));
+    store(holds->stretch_ppm, static_cast<std::uint32_t>(std::lround(stretch * 1e6)));
     return std::unique_ptr<WindowControl>(new WindowControl(run, aim, memory, header));
 }
 
@@ -238,10 +238,12 @@ void WindowControl::harvest(std::uint32_t record) {
     if (from && to > begin)
         take_median(pair.stretch_ns, to - begin);
     const std::uint32_t before = phase_before(stretch.from);
-    if (before != AT_NO_PHASE && from) {
-        const std::uint64_t seen =
-            std::max<std::uint64_t>(load(last.phase_ns[before]), load(last.hold[0].released_ns));
-        if (seen && from > seen)
+    const std::uint64_t ready_ns = own.ready_ns.load(std::memory_order_relaxed);
+    if (ready_ns && from > ready_ns) {
+        take_median(pair.lead_ns, from - ready_ns);
+    } else if (own.named_ns && before != AT_NO_PHASE && from) {
+        const std::uint64_t seen = load(last.phase_ns[before]);
+        if (seen && from > seen && !load(last.hold[0].held_ns) && !load(last.hold[1].held_ns))
             take_median(pair.lead_ns, from - seen);
     }
     if (own.named_ns && load(last.phase_ns[AT_START]) > own.named_ns)
@@ -278,6 +280,8 @@ void WindowControl::fill(std::uint32_t record, const Target& target, const Offer
     own.named_ns = stretch.from >= AT_START ? monotonic_ns() : 0;
     own.assembles = held && comes_with_interrupts_off(stretch.from);
     own.racers = racers;
+    own.charged.store(false, std::memory_order_relaxed);
+    own.ready_ns.store(0, std::memory_order_relaxed);
     own.assembled.store(0, std::memory_order_relaxed);
     own.inside.store(racers, std::memory_order_relaxed);
     ++own.number;
@@ -297,7 +301,7 @@ void WindowControl::fill(std::uint32_t record, const Target& target, const Offer
     shared.release_delay_ns =
         static_cast<std::uint32_t>(std::min<std::uint64_t>(delay, book_.hold_ns * 3 / 4));
     // Alone, there is no other way; else some are entered as interrupts are handled everywhere.
-    shared.threaded = own.assembles && (run_.cpus < 2 || random.below(4));
+    shared.threaded = own.assembles && (run_.cpus < 2 || random.below(8));
     shared.arrivals_left = for_cancel ? 1 : static_cast<std::int32_t>(racers);
     store(shared.cookie, static_cast<std::uint32_t>(cookie_of(target.slot, target.generation)));
     store(holds_->try_of_slot[target.slot], static_cast<std::uint8_t>(record + 1));
@@ -335,6 +339,13 @@ void WindowControl::hand_out(std::uint32_t record, const Target& target, Offer& 
                            std::memory_order_release);
         wake(offer->state, 1);
     }
+    // Not held: the submitter goes on when the racer has woken, as two threads of LTP's fuzzy sync
+    // wait for each other before they race.
+    if (tries_[record].bin != Bin::free || tries_[record].named_ns)
+        return;
+    const std::uint64_t until = monotonic_ns() + meeting_ns;
+    while (!tries_[record].ready_ns.load(std::memory_order_acquire) && monotonic_ns() < until)
+        sched_yield();
 }
 
 // --- a racer -------------------------------------------------------------------------------------
@@ -397,6 +408,9 @@ void WindowRacer::take_part() {
     own_ = &control_->tries_[offer_->record];
     called_ = false;
     arrived_ = false;
+    std::uint64_t never = 0;
+    if (own_->bin == Bin::free && !own_->named_ns)
+        own_->ready_ns.compare_exchange_strong(never, monotonic_ns(), std::memory_order_acq_rel);
 }
 
 bool WindowRacer::enlist(Random& random, const WindowControl::Chooser& choose, double share) {
@@ -488,6 +502,13 @@ void WindowRacer::wait_unheld() {
     const Stretch stretch = control_->book_.stretch[placement_.stretch];
     const HeatPair& pair =
         control_->book_.pair[static_cast<std::size_t>(own_->racer)][placement_.stretch];
+    if (const std::uint64_t ready_ns = own_->ready_ns.load(std::memory_order_acquire)) {
+        const std::uint64_t call_at =
+            ready_ns +
+            delay_of(placement_, std::uint64_t{pair.lead_ns.load()} + pair.stretch_ns.load());
+        wait([&] { return monotonic_ns() >= call_at; }, 5 * ms, true);
+        return;
+    }
     const std::uint32_t before = phase_before(stretch.from);
     const std::uint32_t seen = before == AT_NO_PHASE ? stretch.from : before;
     auto reached = [&](std::uint32_t phase) {
@@ -548,6 +569,10 @@ void WindowRacer::before_call() {
                                                                    : AT_ARRIVES_AT_ENTRY;
     }
     decided_ns_ = is_after(bin) ? decided_ns_ : 0;
+    // io_destroy() returns long after the hold, which is then no news to who judges a wait.
+    if (racer_ == Racer::destroyer && is_held(bin) && load(try_->hold[1].phase) >= AT_START &&
+        !own_->charged.exchange(true, std::memory_order_relaxed))
+        control_->book_.held_ns.fetch_add(control_->book_.hold_ns, std::memory_order_relaxed);
     called_ = true;
     // Another thread may have the same index, if there are very many.
     timed_ = load(call_->tid) == 0;
@@ -628,9 +653,11 @@ void WindowRacer::finish() {
         const std::uint64_t released_ns = load(hold.released_ns);
         const std::uint32_t flags = load(hold.flags);
         const std::uint64_t length = held_ns ? (released_ns ? released_ns : now) - held_ns : 0;
-        if (flags & AT_HOLD_DEFERRED)
+        // Behind the device, a thread that sleeps keeps what it has gathered with it.
+        const bool answers_wait = flags & AT_HOLD_DEFERRED || load(hold.phase) >= AT_START;
+        if (answers_wait && !own_->charged.load(std::memory_order_relaxed))
             control_->book_.held_ns.fetch_add(length, std::memory_order_relaxed);
-        else if (flags & AT_HOLD_SLEPT)
+        else if (!answers_wait && (flags & AT_HOLD_SLEPT))
             control_->book_.slept_ns.fetch_add(length, std::memory_order_relaxed);
     }
     store(try_->hold[0].release_at_ns, __u64{1});

@@ -52,7 +52,7 @@ struct Target {
 class WindowControl {
 public:
     // nullptr where there is no injector, or no window in the book.
-    static std::unique_ptr<WindowControl> open(SharedRun& run, double aim);
+    static std::unique_ptr<WindowControl> open(SharedRun& run, double aim, double stretch);
     ~WindowControl();
     WindowControl(const WindowControl&) = delete;
     WindowControl& operator=(const WindowControl&) = delete;
@@ -96,7 +96,9 @@ private:
         bool assembles = false;
         std::uint32_t racers = 0;
         std::atomic<std::uint32_t> assembled{0};
-        std::atomic<std::uint32_t> inside{0}; // racers that have not finished
+        std::atomic<std::uint32_t> inside{0};   // racers that have not finished
+        std::atomic<bool> charged{false};       // the hold's bound is in held_ns already
+        std::atomic<std::uint64_t> ready_ns{0}; // a racer that is not waited for has woken
         std::atomic<bool> in_use{false};
     };
 
