@@ -437,6 +437,67 @@ void memory_tells() {
     munmap(base, header.total_bytes);
 }
 
+// A try on cookie 0x5abc, held at pin by a mark that may not sleep.
+void holds_are_bounded_and_told() {
+    put(injector + "clear", "1");
+    arm();
+    Fd file(device, O_RDWR);
+    at_header header;
+    check(pread(file.get(), &header, sizeof header, AT_HEADER_OFFSET) == sizeof header &&
+              header.holds_bytes >= sizeof(at_holds),
+          "the header tells where holds are");
+    void* memory = mmap(nullptr, header.holds_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(),
+                        static_cast<off_t>(header.holds_offset));
+    check(memory != MAP_FAILED, "holds map writable");
+    auto* holds = static_cast<at_holds*>(memory);
+    at_try& one = holds->tries[3];
+    auto prepare_try = [&](__u64 release_at_ns) {
+        std::memset(&one, 0, sizeof one);
+        one.number = 7;
+        one.cookie = 0x5abc;
+        one.hold[0].phase = AT_NO_PHASE;
+        one.hold[1] = {AT_PIN, 5000000, release_at_ns, 0, 0, 0, 0};
+        one.release_phase = AT_NO_PHASE;
+        std::atomic_ref(holds->try_of_slot[0xabc]).store(4, std::memory_order_release);
+    };
+    const bool alone = sysconf(_SC_NPROCESSORS_ONLN) < 2;
+
+    prepare_try(0);
+    mark("submitter pin 0x6abc 1");
+    check(one.phase_ns[AT_PIN] == 0 && one.hold[1].held_ns == 0,
+          "another request of the slot is not held");
+    mark("submitter pin 0x5abc 1");
+    const at_hold& hold = one.hold[1];
+    check(one.phase_ns[AT_PIN] != 0 && hold.held_ns != 0 && hold.released_ns >= hold.held_ns,
+          "a named request is held, and its phase's time told");
+    if (alone)
+        check(hold.flags == AT_HOLD_NO_CPU, "nothing spins on the only CPU");
+    else
+        check(hold.flags == (AT_HOLD_SPUN | AT_HOLD_EXPIRED) &&
+                  hold.released_ns - hold.held_ns >= AT_HOLD_SPIN_MAX_NS,
+              "a hold that spins ends after its 100 us");
+    const __u64 first = hold.held_ns;
+    mark("submitter pin 0x5abc 1");
+    check(hold.held_ns == first, "a request is held once");
+
+    prepare_try(1);
+    mark("submitter pin 0x5abc 1");
+    check(hold.released_ns != 0 && !(hold.flags & AT_HOLD_EXPIRED), "what is released goes on");
+
+    put(injector + "calls", "io_cancel no_such_call");
+    const std::string calls = get(injector + "calls");
+    check(calls.find("call=io_cancel symbol=") != std::string::npos &&
+              calls.find("call=no_such_call error=") != std::string::npos,
+          "calls are timed, and those that cannot be are told");
+    put(injector + "probes", "no_such_function");
+    check(get(injector + "probes").find("probe=no_such_function error=") != std::string::npos,
+          "a probe that could not be placed is told");
+    put(injector + "clear", "1");
+    check(get(injector + "calls").empty() && one.number == 0 && holds->try_of_slot[0xabc] == 0,
+          "clear forgets tries and probes");
+    munmap(memory, header.holds_bytes);
+}
+
 void modules_come_and_go(const std::string& directory) {
     const at_chance certain = {AT_PPM, 1, 0, AT_NO_LIMIT, 0};
     prepare(certain, 1);
@@ -471,6 +532,7 @@ int main(int argc, char** argv) {
               std::string::npos,
           "log tells the last firing");
     arming_under_marks_is_safe();
+    holds_are_bounded_and_told();
     memory_tells();
     modules_come_and_go(directory);
     std::printf("1..%d\n# %d failed\n", checks, failures);
