@@ -202,9 +202,13 @@ void Race::draw_request(std::uint32_t index, Random& random) {
     }
     if (setup_.cookie_in_offset) {
         const auto ring = static_cast<std::uint32_t>(knobs_.integer("ring"));
-        slot.limit = bytes_in_pages(slot, buffer(index), std::min(ring, target_pages));
+        const std::uint32_t pages = std::min(ring, target_pages);
+        slot.limit = bytes_in_pages(slot, buffer(index), pages);
+        // The last segment moves to the bad memory, where it may touch one page more; a target
+        // that takes less than the request at once would not get so far, and answer with a part.
+        slot.bad = !slot.edge && random.chance(knobs_.real("bad_ratio")) &&
+                   bytes_in_pages(slot, buffer(index), pages - 1) == length;
     }
-    slot.bad = setup_.cookie_in_offset && !slot.edge && random.chance(knobs_.real("bad_ratio"));
     if (random.below(16) == 0) // each costs every CPU of the process an interrupt
         private_.renew(index, buffer(index), random);
 }
@@ -388,9 +392,10 @@ std::size_t Race::submit_batch(std::vector<std::uint32_t>& slots, Random& random
     if (!early)
         announce();
     // On one CPU, or a slow host, no other thread gets to run before the device is done: the
-    // submitter itself is the canceller that comes soonest.
-    if (accepted && cancellers_ && scarce_outcome() == Sought::win && random.below(2))
-        cancel_one(slots[static_cast<std::size_t>(accepted - 1)], random);
+    // submitter itself is the canceller that comes soonest, to the requests that end last.
+    for (long i = accepted; i > std::max(accepted - 4, 0L); --i)
+        if (cancellers_ && scarce_outcome() == Sought::win && random.below(4))
+            cancel_one(slots[static_cast<std::size_t>(i - 1)], random);
     const bool live = context.state.load(std::memory_order_seq_cst) == ContextState::live;
     // One that would have to sleep on two wait queues (fs/aio.c, aio_poll_queue_proc()).
     const bool poll_refused =

@@ -37,7 +37,8 @@ void Race::end_placement(WindowRacer& racer) {
 }
 
 bool Race::placed_cancel(WindowRacer& racer, Random& random) {
-    if (!enlist(racer, random))
+    // Where blind cancels come too late, one that is placed before the device's part still wins.
+    if (!enlist(racer, random, scarce_outcome() == Sought::win ? 3 : 1))
         return false;
     Calling::place(&racer, Call::io_cancel);
     cancel_one(racer.target().slot, random);
