@@ -28,8 +28,8 @@
 #include "lib/oracles/contract.h"
 #include "lib/oracles/residue.h"
 #include "lib/oracles/timing.h"
-#include "lib/request_shapes.h"
 #include "lib/random.h"
+#include "lib/request_shapes.h"
 #include "lib/ring_arena.h"
 #include "lib/scenario.h"
 #include "lib/stressor.h"
@@ -160,7 +160,8 @@ private:
     std::optional<Target> next_to_start(Random& random) const;
     void name_requests(const std::vector<std::uint32_t>& slots, Random& random);
 
-    void cancel_one(std::uint32_t slot, Random& random);
+    void spin(Random& random) const; // a seeded time, at most spin_max
+    void cancel_one(std::uint32_t slot);
     std::uint32_t choose_target(Random& random);
 
     int reap(std::uint32_t context, long min_nr, std::uint64_t timeout_ns);

@@ -63,12 +63,15 @@ std::uint32_t Race::choose_target(Random& random) {
     return max_slots;
 }
 
-void Race::cancel_one(std::uint32_t index, Random& random) {
-    Slot& slot = shared_.slots[index];
+void Race::spin(Random& random) const {
     const std::uint32_t spins =
         random.logarithmic(0, static_cast<std::uint32_t>(knobs_.integer("spin_max")));
     for (std::uint32_t i = 0; i < spins; ++i)
         std::atomic_signal_fence(std::memory_order_seq_cst); // keeps the loop
+}
+
+void Race::cancel_one(std::uint32_t index) {
+    Slot& slot = shared_.slots[index];
     slot.holders.fetch_add(1, std::memory_order_seq_cst);
     struct Release {
         Slot& slot;
@@ -134,10 +137,12 @@ void Race::cancel_loop(std::uint32_t, Random random) {
         bool missed = false;
         for (std::uint32_t i = 1 + random.below(4); i > 0; --i) {
             const std::uint32_t target = choose_target(random);
-            if (target < max_slots)
-                cancel_one(target, random);
-            else
+            if (target < max_slots) {
+                spin(random);
+                cancel_one(target);
+            } else {
                 missed = true;
+            }
         }
         const std::uint32_t now = submissions_.load(std::memory_order_acquire);
         if (now == seen || missed) {

@@ -170,7 +170,7 @@ void Race::storm_loop(std::uint32_t index, std::uint32_t threads, Random random)
             if (stopped())
                 break;
             seen = storm_.load(std::memory_order_acquire);
-            cancel_one(storm_target_.load(std::memory_order_relaxed), random);
+            cancel_one(storm_target_.load(std::memory_order_relaxed));
             stormed_.fetch_add(1, std::memory_order_acq_rel);
             continue;
         }
@@ -186,7 +186,7 @@ void Race::storm_loop(std::uint32_t index, std::uint32_t threads, Random random)
             storm_target_.store(target, std::memory_order_relaxed);
             stormed_.store(0, std::memory_order_relaxed);
             storm_.fetch_add(1, std::memory_order_release);
-            cancel_one(target, random);
+            cancel_one(target);
             while (stormed_.load(std::memory_order_acquire) + 1 < threads && !stopped())
                 sched_yield();
             const std::uint32_t reached = slot.einprogress.load(std::memory_order_relaxed) +

@@ -356,11 +356,16 @@ std::size_t Race::submit_batch(std::vector<std::uint32_t>& slots, Random& random
     };
     if (early)
         announce();
+    const long to_cancel = cancellers_ && scarce_outcome() == Sought::win ? 1 + random.below(4) : 0;
     int answer = 0;
     {
         const Calling calling(Call::io_submit);
         answer = io_submit(inside.id(), count, pointers);
     }
+    // On one CPU, or a slow host, no other thread gets to run before the device is done: the
+    // submitter itself is the canceller that comes soonest, to the requests that end last.
+    for (long i = answer; i > 0 && i > answer - to_cancel; --i)
+        cancel_one(slots[static_cast<std::size_t>(i - 1)]);
     const std::uint64_t flying_ns = monotonic_ns();
     const std::uint64_t flying_healthy_ns = shared_.healthy_ns();
     shared_.count(Counter::submit_calls);
@@ -391,11 +396,6 @@ std::size_t Race::submit_batch(std::vector<std::uint32_t>& slots, Random& random
     }
     if (!early)
         announce();
-    // On one CPU, or a slow host, no other thread gets to run before the device is done: the
-    // submitter itself is the canceller that comes soonest, to the requests that end last.
-    for (long i = accepted; i > std::max(accepted - 4, 0L); --i)
-        if (cancellers_ && scarce_outcome() == Sought::win && random.below(4))
-            cancel_one(slots[static_cast<std::size_t>(i - 1)], random);
     const bool live = context.state.load(std::memory_order_seq_cst) == ContextState::live;
     // One that would have to sleep on two wait queues (fs/aio.c, aio_poll_queue_proc()).
     const bool poll_refused =

@@ -41,7 +41,7 @@ bool Race::placed_cancel(WindowRacer& racer, Random& random) {
     if (!enlist(racer, random, scarce_outcome() == Sought::win ? 3 : 1))
         return false;
     Calling::place(&racer, Call::io_cancel);
-    cancel_one(racer.target().slot, random);
+    cancel_one(racer.target().slot);
     end_placement(racer);
     return true;
 }
