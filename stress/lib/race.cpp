@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "lib/futex.h"
+#include "lib/kioctx.h"
 #include "lib/pattern.h"
 #include "lib/race_parts.h"
 
@@ -272,21 +273,7 @@ void Race::drain() {
         submitters_[slot / geometry_.depth]->dwell_until[slot % geometry_.depth] = 0;
         recycle(slot, random);
     }
-    for (std::uint32_t i = 0; i < geometry_.contexts; ++i) {
-        ContextSlot& context = shared_.contexts[i];
-        if (context.state.load(std::memory_order_acquire) != ContextState::live)
-            continue;
-        context.state.store(ContextState::dying, std::memory_order_seq_cst);
-        const Calling calling(Call::io_destroy);
-        const int answer =
-            io_destroy(reinterpret_cast<io_context_t>(context.id.load(std::memory_order_relaxed)));
-        if (answer)
-            shared_.report({"contract",
-                            "io_destroy answered " + errno_name(-answer) + " for a live context",
-                            "contract/destroy-" + errno_name(-answer),
-                            {}});
-        context.state.store(ContextState::dead, std::memory_order_seq_cst);
-    }
+    end_contexts(shared_, geometry_.contexts);
     for (std::uint32_t slot = 0; slot < geometry_.slots; ++slot)
         if (auto finding =
                 judge_quiet_all(slot, buffer(slot), geometry_.buffer_stride, "its request ended")) {

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "lib/futex.h"
+#include "lib/kioctx.h"
 #include "lib/pattern.h"
 
 namespace at {
@@ -16,16 +17,6 @@ namespace at {
 namespace {
 
 constexpr std::uint32_t max_reap = 128;
-
-// libaio's io_getevents() looks into the ring from user space when the time-out is zero, and the
-// ring of a context that is being destroyed is unmapped under it; the system call copes.
-long getevents(std::uint64_t context, long min_nr, long nr, io_event* events,
-               std::uint64_t timeout_ns) {
-    timespec timeout{static_cast<time_t>(timeout_ns / 1000000000),
-                     static_cast<long>(timeout_ns % 1000000000)};
-    const long got = syscall(SYS_io_getevents, context, min_nr, nr, events, &timeout);
-    return got < 0 ? -errno : got;
-}
 
 } // namespace
 
@@ -88,37 +79,12 @@ void Race::settle(std::uint32_t index, std::byte* memory) {
 }
 
 void Race::on_event(const io_event& event, bool destroyed, std::uint64_t ring_empty_ns) {
-    const auto user_data = reinterpret_cast<std::uint64_t>(event.data);
-    const auto index = static_cast<std::uint32_t>(user_data & (max_slots - 1));
-    const std::uint64_t generation = user_data >> 12;
-    const EventVerdict verdict = index < geometry_.slots
-                                     ? book_event(shared_.slots[index], generation)
-                                     : EventVerdict::stranger;
-    if (verdict != EventVerdict::first) {
-        char text[160];
-        std::snprintf(text, sizeof text, "event data=0x%llx obj=%p res=%lld res2=%lld",
-                      static_cast<unsigned long long>(user_data), static_cast<void*>(event.obj),
-                      static_cast<long long>(event.res), static_cast<long long>(event.res2));
-        std::vector<std::string> evidence{text};
-        if (index < geometry_.slots)
-            evidence.push_back(describe_slot(shared_, index));
-        if (verdict == EventVerdict::duplicate) {
-            shared_.count(Counter::events_dup);
-            shared_.report({"ledger", "two events for one request", "ledger/duplicate", evidence});
-        } else {
-            shared_.report({"ledger", "an event for a request that was never submitted",
-                            "ledger/stranger", evidence});
-        }
+    const auto claimed = claim_event(shared_, iocbs_, event);
+    if (!claimed)
         return;
-    }
+    const std::uint32_t index = *claimed;
     Slot& slot = shared_.slots[index];
-    if (event.obj != &iocbs_[index])
-        shared_.report({"contract",
-                        "event carries another iocb's address",
-                        "contract/obj",
-                        {describe_slot(shared_, index)}});
-    slot.res = static_cast<std::int64_t>(event.res);
-    slot.res2 = static_cast<std::int64_t>(event.res2);
+    const std::uint64_t generation = generation_of(slot.word.load(std::memory_order_relaxed));
     slot.destroyed = destroyed;
     slot.answered_ns = coarse_ns();
     slot.answered_healthy_ns = shared_.healthy_ns();
@@ -141,31 +107,15 @@ int Race::reap(std::uint32_t index, long min_nr, std::uint64_t timeout_ns) {
     if (!inside)
         return 0;
     io_event events[max_reap];
-    // Finer than a jiffy: an fsync that returned is told from an event that came after it.
-    const std::uint64_t began = monotonic_ns();
     const std::uint64_t ring_empty_ns = context.empty_ns.load(std::memory_order_acquire);
-    long got = 0;
-    {
-        const Calling calling(Call::io_getevents);
-        got = getevents(reinterpret_cast<std::uint64_t>(inside.id()), min_nr, max_reap, events,
-                        timeout_ns);
-    }
-    shared_.count(Counter::reap_calls);
-    const bool live = context.state.load(std::memory_order_seq_cst) == ContextState::live;
-    for (long i = 0; i < got; ++i)
-        on_event(events[i], !live, ring_empty_ns);
-    if (got >= 0 && got < max_reap)
-        context.empty_ns.store(began, std::memory_order_release);
-    if (got < 0 && got != -EINTR && !(got == -EINVAL && !live))
-        shared_.report({"contract",
-                        "io_getevents answered " + errno_name(static_cast<int>(-got)),
-                        "contract/getevents-" + errno_name(static_cast<int>(-got)),
-                        {}});
+    const long got = reap_events(
+        shared_, context, inside, min_nr, timeout_ns, events,
+        [&](const io_event& event, bool destroyed) { on_event(event, destroyed, ring_empty_ns); });
     if (got > 0)
         for (const auto& submitter : submitters_)
             if (submitter->waiting.load(std::memory_order_relaxed))
                 wake(submitter->answered, 1);
-    return static_cast<int>(std::max(got, 0L));
+    return static_cast<int>(got);
 }
 
 void Race::reap_loop(std::uint32_t index, Random random) {
@@ -187,11 +137,11 @@ void Race::reap_loop(std::uint32_t index, Random random) {
             wait_for_change(submissions_, submissions_.load(std::memory_order_relaxed), ms / 2);
             continue;
         }
-        // Wait for a few at once, but not for long: batches save system calls, and a reaper that
-        // comes late lets completions pile up for the destroyer.
         // A canceller can only lose to a completion whose event was not reaped yet.
         if (cancellers_ && random.below(2) && scarce_outcome() == Sought::loss)
             wait_for_change(submissions_, submissions_.load(std::memory_order_relaxed), ms / 10);
+        // Wait for a few at once, but not for long: batches save system calls, and a reaper that
+        // comes late lets completions pile up for the destroyer.
         const bool wait = contexts == 1 || fruitless++ >= contexts;
         const long min_nr =
             wait ? 1 + random.below(static_cast<std::uint32_t>(std::min(in_flight, 8))) : 0;

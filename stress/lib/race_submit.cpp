@@ -8,6 +8,7 @@
 #include <sys/uio.h>
 
 #include "lib/futex.h"
+#include "lib/kioctx.h"
 #include "lib/pattern.h"
 
 namespace at {
@@ -285,39 +286,18 @@ void Race::synchronous(std::uint32_t index) {
 }
 
 void Race::refuse(std::uint32_t index) {
-    Slot& slot = shared_.slots[index];
-    std::uint64_t expected = slot.word.load(std::memory_order_acquire);
-    const std::uint64_t generation = generation_of(expected);
-    if (state_of(expected) == SlotState::prepared) {
-        slot.res = INT64_MIN + 1;
-        if (!slot.is_read)
-            fill_canary(slot, index, buffer(index)); // it never reached the driver
-        if (slot.word.compare_exchange_strong(expected, slot_word(generation, SlotState::refused),
-                                              std::memory_order_acq_rel)) {
-            shared_.contexts[slot.context.load(std::memory_order_relaxed)].in_flight.fetch_sub(
-                1, std::memory_order_acq_rel);
-            shared_.count(Counter::refused);
-            return;
-        }
-    }
-    shared_.report({"contract",
-                    "an event came for an iocb that io_submit refused",
-                    "contract/refused-answered",
-                    {describe_slot(shared_, index)}});
+    const Slot& slot = shared_.slots[index];
+    if (state_of(slot.word.load(std::memory_order_acquire)) == SlotState::prepared && !slot.is_read)
+        fill_canary(slot, index, buffer(index)); // it never reached the driver
+    book_refused(shared_, index);
 }
 
 std::size_t Race::submit_batch(std::vector<std::uint32_t>& slots, Random& random,
                                std::uint32_t context_wanted) {
     iocb* pointers[128];
-    const bool drawn = context_wanted == max_contexts;
-    std::uint32_t context_index = drawn ? random.below(geometry_.contexts) : context_wanted;
-    // Mostly a live one: a dying context is hit too, but takes no more requests.
-    for (std::uint32_t i = drawn && random.below(8) ? geometry_.contexts : 0; i > 0; --i) {
-        if (shared_.contexts[context_index].state.load(std::memory_order_relaxed) ==
-            ContextState::live)
-            break;
-        context_index = (context_index + 1) % geometry_.contexts;
-    }
+    const std::uint32_t context_index = context_wanted == max_contexts
+                                            ? draw_context(shared_, geometry_.contexts, random)
+                                            : context_wanted;
     ContextSlot& context = shared_.contexts[context_index];
     const Inside inside(context);
     if (!inside)
@@ -335,8 +315,8 @@ std::size_t Race::submit_batch(std::vector<std::uint32_t>& slots, Random& random
         slot.submitted_ns.store(now, std::memory_order_relaxed);
         slot.submitted_healthy_ns = healthy_ns;
         slot.submitted_held_ns = shared_.windows.held_ns.load(std::memory_order_relaxed);
-        // release: a reaper that counts this generation's first event sees the slot whole.
         slot.settler.store(generation << 8, std::memory_order_relaxed);
+        // release: a reaper that counts this generation's first event sees the slot whole.
         slot.events.store(generation << 8, std::memory_order_release);
         slot.word.store(slot_word(generation, SlotState::prepared), std::memory_order_seq_cst);
         pointers[count++] = &iocbs_[index];
@@ -387,13 +367,7 @@ std::size_t Race::submit_batch(std::vector<std::uint32_t>& slots, Random& random
                                               std::memory_order_acq_rel);
         shared_.count(slot.is_read ? Counter::reads : Counter::writes);
     }
-    if (accepted) {
-        shared_.count(Counter::submitted, static_cast<std::uint64_t>(accepted));
-        std::uint64_t never = 0;
-        if (!shared_.first_iocb_ns.load(std::memory_order_relaxed))
-            shared_.first_iocb_ns.compare_exchange_strong(never, monotonic_ns(),
-                                                          std::memory_order_relaxed);
-    }
+    book_accepted(shared_, static_cast<std::uint64_t>(accepted));
     if (!early)
         announce();
     const bool live = context.state.load(std::memory_order_seq_cst) == ContextState::live;

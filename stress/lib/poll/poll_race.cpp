@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "lib/futex.h"
+#include "lib/kioctx.h"
 #include "lib/oracles/contract.h"
 #include "lib/oracles/poll_contract.h"
 #include "lib/racer.h"
@@ -174,7 +175,7 @@ void PollRace::drain() {
         }
     for (std::uint32_t slot = 0; slot < slots_; ++slot)
         recycle(slot);
-    end_contexts();
+    end_contexts(shared_, contexts_);
     shared_.stage.store(Stage::done, std::memory_order_release);
 }
 
@@ -213,24 +214,6 @@ void PollRace::final_wakes() {
         if (!left)
             return;
         wait_for_change(shared_.abandon, 0, 1 * ms);
-    }
-}
-
-void PollRace::end_contexts() {
-    for (std::uint32_t i = 0; i < contexts_; ++i) {
-        ContextSlot& context = shared_.contexts[i];
-        if (context.state.load(std::memory_order_acquire) != ContextState::live)
-            continue;
-        context.state.store(ContextState::dying, std::memory_order_seq_cst);
-        const Calling calling(Call::io_destroy);
-        const int answer =
-            io_destroy(reinterpret_cast<io_context_t>(context.id.load(std::memory_order_relaxed)));
-        if (answer)
-            shared_.report({"contract",
-                            "io_destroy answered " + errno_name(-answer) + " for a live context",
-                            "contract/destroy-" + errno_name(-answer),
-                            {}});
-        context.state.store(ContextState::dead, std::memory_order_seq_cst);
     }
 }
 
@@ -547,14 +530,7 @@ int submit_from_child(io_context_t context, long count, iocb** pointers) {
 
 void PollRace::submit(std::uint32_t station, std::vector<std::uint32_t>& slots, Random& random) {
     iocb* pointers[64];
-    std::uint32_t context_index = random.below(contexts_);
-    // Mostly a live one: a dying context is hit too, but takes no more requests.
-    for (std::uint32_t i = random.below(8) ? contexts_ : 0; i > 0; --i) {
-        if (shared_.contexts[context_index].state.load(std::memory_order_relaxed) ==
-            ContextState::live)
-            break;
-        context_index = (context_index + 1) % contexts_;
-    }
+    const std::uint32_t context_index = draw_context(shared_, contexts_, random);
     ContextSlot& context = shared_.contexts[context_index];
     const Inside inside(context);
     Place& place = places_[station];
@@ -605,39 +581,17 @@ void PollRace::submit(std::uint32_t station, std::vector<std::uint32_t>& slots, 
         const std::uint32_t index = slots[static_cast<std::size_t>(i)];
         Slot& slot = shared_.slots[index];
         std::uint64_t expected = slot.word.load(std::memory_order_acquire);
-        const std::uint64_t generation = generation_of(expected);
         if (!undisturbed)
             books_.slots[index].uncertain.store(1, std::memory_order_relaxed);
-        const bool open = state_of(expected) == SlotState::prepared;
-        if (i < accepted) {
+        if (i >= accepted)
+            book_refused(shared_, index);
+        else if (state_of(expected) == SlotState::prepared)
             // Fails when the event was faster; then the slot is Answered.
-            if (open)
-                slot.word.compare_exchange_strong(
-                    expected, slot_word(generation, SlotState::flying), std::memory_order_acq_rel);
-            continue;
-        }
-        if (open) {
-            slot.res = INT64_MIN + 1;
-            if (slot.word.compare_exchange_strong(expected,
-                                                  slot_word(generation, SlotState::refused),
-                                                  std::memory_order_acq_rel)) {
-                context.in_flight.fetch_sub(1, std::memory_order_acq_rel);
-                shared_.count(Counter::refused);
-                continue;
-            }
-        }
-        shared_.report({"contract",
-                        "an event came for an iocb that io_submit refused",
-                        "contract/refused-answered",
-                        {describe_slot(shared_, index)}});
+            slot.word.compare_exchange_strong(expected,
+                                              slot_word(generation_of(expected), SlotState::flying),
+                                              std::memory_order_acq_rel);
     }
-    if (accepted) {
-        shared_.count(Counter::submitted, static_cast<std::uint64_t>(accepted));
-        std::uint64_t never = 0;
-        if (!shared_.first_iocb_ns.load(std::memory_order_relaxed))
-            shared_.first_iocb_ns.compare_exchange_strong(never, monotonic_ns(),
-                                                          std::memory_order_relaxed);
-    }
+    book_accepted(shared_, static_cast<std::uint64_t>(accepted));
     if (!early)
         announce();
     const bool live = context.state.load(std::memory_order_seq_cst) == ContextState::live;
@@ -685,36 +639,11 @@ void PollRace::submit_loop(std::uint32_t index, Random& random) {
 // --- reapers -------------------------------------------------------------------------------------
 
 void PollRace::on_event(const io_event& event, bool destroyed) {
-    const auto user_data = reinterpret_cast<std::uint64_t>(event.data);
-    const auto index = static_cast<std::uint32_t>(user_data & (max_slots - 1));
-    const std::uint64_t generation = user_data >> 12;
-    const EventVerdict verdict =
-        index < slots_ ? book_event(shared_.slots[index], generation) : EventVerdict::stranger;
-    if (verdict != EventVerdict::first) {
-        char text[160];
-        std::snprintf(text, sizeof text, "event data=0x%llx obj=%p res=%lld res2=%lld",
-                      static_cast<unsigned long long>(user_data), static_cast<void*>(event.obj),
-                      static_cast<long long>(event.res), static_cast<long long>(event.res2));
-        std::vector<std::string> evidence{text};
-        if (index < slots_)
-            evidence.push_back(describe_slot(shared_, index));
-        if (verdict == EventVerdict::duplicate) {
-            shared_.count(Counter::events_dup);
-            shared_.report({"ledger", "two events for one request", "ledger/duplicate", evidence});
-        } else {
-            shared_.report({"ledger", "an event for a request that was never submitted",
-                            "ledger/stranger", evidence});
-        }
+    const auto claimed = claim_event(shared_, iocbs_, event);
+    if (!claimed)
         return;
-    }
-    Slot& slot = shared_.slots[index];
-    if (event.obj != &iocbs_[index])
-        shared_.report({"contract",
-                        "event carries another iocb's address",
-                        "contract/obj",
-                        {describe_slot(shared_, index)}});
-    slot.res = static_cast<std::int64_t>(event.res);
-    slot.res2 = static_cast<std::int64_t>(event.res2);
+    Slot& slot = shared_.slots[*claimed];
+    const std::uint64_t generation = generation_of(slot.word.load(std::memory_order_relaxed));
     slot.destroyed = destroyed;
     shared_.count(Counter::completed);
     shared_.contexts[slot.context.load(std::memory_order_relaxed)].in_flight.fetch_sub(
@@ -729,34 +658,16 @@ int PollRace::reap(std::uint32_t index, long min_nr, std::uint64_t timeout_ns) {
     const Inside inside(context);
     if (!inside)
         return 0;
-    constexpr long max_reap = 64;
-    io_event events[max_reap];
-    const std::uint64_t began = coarse_ns();
-    timespec timeout{0, static_cast<long>(timeout_ns)};
-    long got = 0;
-    {
-        const Calling calling(Call::io_getevents);
-        // Not libaio's, which looks into the ring from user space while it may be unmapped.
-        got = syscall(SYS_io_getevents, inside.id(), min_nr, max_reap, events, &timeout);
-        got = got < 0 ? -errno : got;
-    }
-    shared_.count(Counter::reap_calls);
-    const bool live = context.state.load(std::memory_order_seq_cst) == ContextState::live;
-    for (long i = 0; i < got; ++i)
-        on_event(events[i], !live);
-    if (got >= 0 && got < max_reap)
-        context.empty_ns.store(began, std::memory_order_release);
-    if (got < 0 && got != -EINTR && !(got == -EINVAL && !live))
-        shared_.report({"contract",
-                        "io_getevents answered " + errno_name(static_cast<int>(-got)),
-                        "contract/getevents-" + errno_name(static_cast<int>(-got)),
-                        {}});
+    io_event events[64];
+    const long got =
+        reap_events(shared_, context, inside, min_nr, timeout_ns, events,
+                    [this](const io_event& event, bool destroyed) { on_event(event, destroyed); });
     if (got > 0) {
         answered_.fetch_add(1, std::memory_order_release);
         if (answer_waiters_.load(std::memory_order_relaxed))
             wake(answered_, INT_MAX);
     }
-    return static_cast<int>(std::max(got, 0L));
+    return static_cast<int>(got);
 }
 
 void PollRace::reap_loop(std::uint32_t index, Random& random) {
@@ -883,24 +794,11 @@ void PollRace::cancel_loop(std::uint32_t, Random& random) {
 // --- contexts ------------------------------------------------------------------------------------
 
 bool PollRace::make_context(std::uint32_t index) {
-    ContextSlot& context = shared_.contexts[index];
-    io_context_t id = nullptr;
-    int answer = 0;
-    {
-        const Calling calling(Call::io_setup);
-        answer = io_setup(static_cast<int>(slots_ + 8), &id);
-    }
-    std::string why = "io_setup: " + errno_name(-answer);
-    if (answer || !rings_.place(id, why)) {
-        harness_error(why);
-        return false;
-    }
-    context.id.store(reinterpret_cast<std::uint64_t>(id), std::memory_order_relaxed);
-    context.in_flight.store(0, std::memory_order_relaxed);
-    context.empty_ns.store(0, std::memory_order_relaxed);
-    context.incarnation.fetch_add(1, std::memory_order_relaxed);
-    context.state.store(ContextState::live, std::memory_order_seq_cst);
-    return true;
+    std::string why;
+    if (open_context(shared_, index, slots_ + 8, rings_, why))
+        return true;
+    harness_error(why);
+    return false;
 }
 
 void PollRace::sweep(std::uint32_t index) {
@@ -924,60 +822,12 @@ void PollRace::sweep(std::uint32_t index) {
 
 // False when the context was left alone.
 bool PollRace::destroy(std::uint32_t index, Random& random) {
-    ContextSlot& context = shared_.contexts[index];
-    ContextState expected = ContextState::live;
-    if (!context.state.compare_exchange_strong(expected, ContextState::claimed,
-                                               std::memory_order_seq_cst)) {
-        // Somebody is at it: now and then two io_destroy() meet.  Which of them wins is open.
-        if (expected != ContextState::dying || random.below(4))
-            return false;
-        const Inside inside(context);
-        if (!inside || context.state.load(std::memory_order_seq_cst) != ContextState::dying)
-            return false;
-        const Calling calling(Call::io_destroy);
-        const int answer = io_destroy(inside.id());
-        if (answer == 0)
-            context.destroy_wins.fetch_add(1, std::memory_order_acq_rel);
-        else
-            shared_.count(Counter::destroy_einval);
-        return true;
+    const Destruction what = destroy_context(shared_, index, random, false);
+    if (what == Destruction::ended) {
+        sweep(index);
+        make_context(index);
     }
-    const auto id = reinterpret_cast<io_context_t>(context.id.load(std::memory_order_relaxed));
-    // Nobody else destroys a claimed context, so the ring is still mapped here.
-    const auto* ring = reinterpret_cast<const volatile AioRing*>(id);
-    const std::uint32_t nr = ring->nr ? ring->nr : 1;
-    const std::uint32_t unreaped = (ring->tail % nr + nr - ring->head % nr) % nr;
-    const bool loaded =
-        context.in_flight.load(std::memory_order_acquire) > static_cast<std::int32_t>(unreaped);
-    context.destroy_wins.store(0, std::memory_order_relaxed);
-    context.state.store(ContextState::dying, std::memory_order_seq_cst);
-    int answer = 0;
-    {
-        const Calling calling(Call::io_destroy);
-        answer = io_destroy(id);
-    }
-    context.state.store(ContextState::dead, std::memory_order_seq_cst);
-    while (context.users.load(std::memory_order_seq_cst))
-        sched_yield();
-    const std::uint32_t wins =
-        context.destroy_wins.load(std::memory_order_acquire) + (answer == 0 ? 1 : 0);
-    if (answer && answer != -EINVAL)
-        shared_.report({"contract",
-                        "io_destroy answered " + errno_name(-answer),
-                        "contract/destroy-" + errno_name(-answer),
-                        {}});
-    else if (wins != 1)
-        shared_.report({"contract",
-                        wins ? "two calls of io_destroy won one context"
-                             : "no call of io_destroy won a live context",
-                        wins ? "contract/destroy-twice" : "contract/destroy-nobody",
-                        {}});
-    shared_.count(Counter::destroyed);
-    if (loaded)
-        shared_.count(Counter::destroyed_inflight);
-    sweep(index);
-    make_context(index);
-    return true;
+    return what != Destruction::none;
 }
 
 void PollRace::destroy_loop(std::uint32_t, Random& random) {

@@ -70,7 +70,6 @@ private:
     bool set_up();
     void drain();
     void final_wakes();
-    void end_contexts();
 
     void submit_loop(std::uint32_t index, Random& random);
     bool recycle(std::uint32_t slot);
