@@ -132,7 +132,7 @@ Draw draw(at::Random& random) {
     for (unsigned i = 0; i < request.segments; ++i) {
         request.at[i] = from;
         request.length[i] = random.logarithmic(1, longest / request.segments);
-        from += request.length[i] + random.below(64);
+        from += request.length[i] + at::segment_gap(random, at::dma_debug_watches());
     }
     const unsigned last = request.segments - 1;
     switch (random.below(8)) {

@@ -28,7 +28,7 @@ from aiotorture.kerneltable import (
 
 __all__ = [
     "Kernel", "Kind", "Row", "build", "check_module", "default_series", "ensure", "fetch",
-    "host", "kbuild_argv", "names", "pinned", "preempt_modes", "row_of", "rows",
+    "host", "kbuild_argv", "names", "pinned", "preempt_modes", "row_of", "rows", "slowdown",
 ]  # fmt: skip
 
 PREEMPT_MODES = ("none", "voluntary", "full", "lazy")
@@ -115,6 +115,16 @@ def host() -> Kernel:
         image="", modules="", headers="", build_id=paths.content_hash([name.version.encode()]),
         packages=(), kind=Kind.HOST.value,
     )  # fmt: skip
+
+
+def slowdown(name: str) -> float:
+    """How many times as long a race takes on the kernel as on a stock one; 1 for those."""
+    if name == Kind.HOST.value:
+        return 1.0
+    row = row_of(name)
+    _, headers, _ = row.paths or ("", "", "")
+    options = kerneltable.features_of(Path(headers)) if row.kind is Kind.OWN else row.checks
+    return kerneltable.slowdown(options)
 
 
 def kbuild_argv(kernel: Kernel, module_folder: Path, goals: Sequence[str]) -> list[str | Path]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import dataclasses
 import enum
 import json
+import math
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +24,9 @@ FEATURES = (
     "DEBUG_OBJECTS", "DEBUG_LIST", "DMA_API_DEBUG", "DEBUG_KMEMLEAK", "FAULT_INJECTION", "FAILSLAB",
     "FAIL_PAGE_ALLOC", "FAIL_FUNCTION", "KPROBES", "FUNCTION_TRACER", "DEBUG_INFO_BTF",
 )  # fmt: skip
+# How many times as long a race takes under emulation with the option on (docs/kernels.md has the
+# measurement); several at once multiply.
+SLOWDOWN = {"KASAN": 4.0, "PROVE_LOCKING": 6.0, "DEBUG_KMEMLEAK": 3.0, "KCSAN": 6.0}
 HOST_TOOLS = "host"
 
 
@@ -93,6 +98,10 @@ def features_of(headers: Path) -> tuple[str, ...]:
         return ()
     options = kconfig.read(config)
     return tuple(name for name in FEATURES if kconfig.is_on(options, name))
+
+
+def slowdown(options: Iterable[str]) -> float:
+    return math.prod(SLOWDOWN.get(option, 1.0) for option in options)
 
 
 def folder() -> Path:

@@ -210,9 +210,12 @@ def cells(selection: Selection) -> list[Cell]:
     chosen: list[Cell] = []
     if mutant is None:
         for series in series_list:
-            chosen += _controls(selection, table, series, chosen_targets, profile["time"])
+            full = stretched(profile["time"], kernels.slowdown(series))
+            chosen += _controls(selection, table, series, chosen_targets, full)
     for repeat in range(profile["repeats"]):
         for series in series_list:
+            slowdown = kernels.slowdown(series)
+            full = stretched(profile["time"], slowdown)
             for target in chosen_targets:
                 wants = _wants(profile, target)
                 for name, row, scenario, cpus in _rows(selection, target, profile, table):
@@ -226,7 +229,7 @@ def cells(selection: Selection) -> list[Cell]:
                     own_knobs = wants.get("knobs", {}).get(scenario, {})
                     knobs = {"time": time, **targets.named(target).knobs}
                     knobs |= {**row["knobs"], **own_knobs}
-                    knobs |= {"time": selection.time} if selection.time else {}
+                    knobs["time"] = selection.time or stretched(knobs["time"], slowdown)
                     chosen.append(
                         Cell(
                             id=cell_id,
@@ -236,7 +239,7 @@ def cells(selection: Selection) -> list[Cell]:
                             cpus=cpus,
                             plan=_plan(scenario, knobs, row["faults"], seed),
                             mutant=mutant,
-                            minima_scale=_share(knobs["time"], profile["time"]),
+                            minima_scale=_share(knobs["time"], full),
                             perf=selection.perf,
                         )
                     )
@@ -244,6 +247,14 @@ def cells(selection: Selection) -> list[Cell]:
         asked = ", ".join(selection.scenarios)
         raise ConfigurationError(f"no target of {', '.join(chosen_targets)} has scenario {asked}")
     return chosen
+
+
+def stretched(time: str, slowdown: float) -> str:
+    """A race's time on a kernel that needs `slowdown` times as long to let its racers meet as often."""
+    try:
+        return time if slowdown == 1 else f"{round(duration_ns(time) * slowdown / 1e6)}ms"
+    except ValueError as error:
+        raise ConfigurationError(f"time: {error}") from error
 
 
 def _share(time: str, full: str) -> float:

@@ -23,8 +23,10 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds load_bound{15000};
-constexpr milliseconds unload_bound{4000};
-constexpr milliseconds file_bound{1500};
+constexpr milliseconds unload_bound{10000};
+// `calls` and `enable` wait for grace periods and patch the kernel's text, which takes a second on
+// a debug kernel of a busy host.
+constexpr milliseconds file_bound{10000};
 constexpr char injector[] = "/sys/kernel/debug/fail_injector/";
 
 std::vector<std::string>& loaded() {

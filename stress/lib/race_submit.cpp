@@ -196,7 +196,7 @@ void Race::draw_request(std::uint32_t index, Random& random) {
         const std::uint32_t piece =
             others ? (1 + random.below(left / align - others)) * align : left;
         slot.segment[s] = {at, piece};
-        at = rounded(at + piece + random.below(guard_bytes), align);
+        at = rounded(at + piece + segment_gap(random, dma_debug_watches()), align);
         if (random.chance(aligned))
             at = rounded(at, page_bytes);
         left -= piece;

@@ -4,6 +4,7 @@
 #include <string>
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "lib/oracles/residue.h"
 #include "lib/pattern.h"
@@ -13,6 +14,8 @@ namespace at {
 namespace {
 
 constexpr std::uint32_t page_bytes = 4096;
+constexpr std::uint32_t line_bytes = 64;
+constexpr char dma_debug[] = "/sys/kernel/debug/dma-api";
 constexpr char huge_switch[] = "/sys/kernel/mm/transparent_hugepage/shmem_enabled";
 
 } // namespace
@@ -105,6 +108,16 @@ std::optional<Finding> BadMemory::judge() const {
                            "data/refused",
                            {}};
     return std::nullopt;
+}
+
+std::uint32_t segment_gap(Random& random, bool own_lines) {
+    const std::uint32_t gap = random.below(line_bytes);
+    return own_lines ? line_bytes - 1 : gap;
+}
+
+bool dma_debug_watches() {
+    static const bool watches = access(dma_debug, F_OK) == 0;
+    return watches;
 }
 
 bool in_huge_pages(std::byte* start, std::size_t bytes) {

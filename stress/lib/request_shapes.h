@@ -54,6 +54,14 @@ private:
     std::uint32_t part_bytes_;
 };
 
+// Bytes between two segments of one request, below 64.  A user may let two segments that a device
+// writes share a cache line, and a device whose DMA is coherent does no harm by it; dma-debug
+// reports it all the same (kernel/dma/debug.c, active_cacheline_insert()), and its first report is
+// its last. Where it watches, segments lie in lines of their own, so that what it reports is the
+// driver's.
+std::uint32_t segment_gap(Random& random, bool own_lines);
+bool dma_debug_watches();
+
 // All of a target's pages in huge ones, where the kernel gives them; false: it does not.
 bool in_huge_pages(std::byte* start, std::size_t bytes);
 
