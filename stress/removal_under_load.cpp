@@ -128,7 +128,8 @@ const at::Scenario scenario{
                       {"reload", "1"},
                       {"contexts", "2"},
                       {"depth", "32"},
-                      {"sync_ratio", "0.1"}}),
+                      {"sync_ratio", "0.1"},
+                      {"onlookers", "1"}}),
     {{"removed_inflight", 10}, {"unloads_refused", 20}, {"reloads", 3}},
     [](at::Race& race) {
         race.expect_removal();
@@ -136,6 +137,7 @@ const at::Scenario scenario{
         race.start_cancellers();
         race.start_reapers();
         race.start_destroyers();
+        race.start_onlookers();
         race.start_disturbers(2, [&race](std::uint32_t index, at::Random random) {
             index ? unload_loop(race, random) : remove_loop(race, random);
         });

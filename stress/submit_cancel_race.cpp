@@ -27,6 +27,7 @@ const at::Scenario scenario{
         race.start_cancellers();
         race.start_reapers();
         race.start_destroyers();
+        race.start_onlookers();
         race.until_contended();
     },
 };

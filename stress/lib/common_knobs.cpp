@@ -14,6 +14,7 @@ with_all_shapes(std::map<std::string_view, const char*> defaults) {
                      {"private", "0.1"},
                      {"position_ratio", "0.005"},
                      {"lull", "0.02"},
+                     {"onlookers", "1"},
                      {"time_to_answer", "1"}});
     return defaults;
 }
@@ -45,6 +46,7 @@ std::vector<Knob> common_knobs(const std::map<std::string_view, const char*>& de
         {"huge", scope, Kind::integer, "0", "0", "1", {}, "", "buffers in huge pages, so that their pages lie together"},
         {"position_ratio", scope, Kind::real, "0", "0", "1", {}, "share", "batches that are followed by a read(2) at the file's position"},
         {"lull", scope, Kind::real, "0", "0", "1", {}, "share", "batches after which nobody submits until the batch is answered"},
+        {"onlookers", scope, Kind::integer, "0", "0", "4", {}, "threads", "threads that read the driver's books"},
         {"time_to_answer", scope, Kind::integer, "0", "0", "1", {}, "", "judge how long requests wait"},
         {"cancel_newest", scope, Kind::real, "0.3", "0", "1", {}, "share", "cancels that go for a request submitted just now"},
         {"cancel_oldest", scope, Kind::real, "0.5", "0", "1", {}, "share", "cancels that go for the oldest request in flight; the rest are spread evenly"},

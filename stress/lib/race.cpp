@@ -62,7 +62,7 @@ Race::Race(const RaceSetup& setup, SharedRun& shared, std::byte* buffers)
       bytes_judged_(knobs_.text("bytes") != "none"), permitted_(permitted_by(setup.plan, knobs_)),
       cancellers_(knobs_.integer("cancellers") > 0), wait_bounds_(wait_bounds(setup.plan, knobs_)),
       shared_(shared), buffers_(buffers), iocbs_(geometry_.slots),
-      iovecs_(std::size_t{geometry_.slots} * max_segments), bad_memory_(geometry_.max_length),
+      iovecs_(std::size_t{geometry_.slots} * max_iovecs), bad_memory_(geometry_.max_length),
       sync_ratio_(knobs_.real("sync_ratio")) {
     regions_.reserve(geometry_.slots);
     for (std::uint32_t i = 0; i < geometry_.slots; ++i)
@@ -224,6 +224,8 @@ bool Race::run() {
             WindowControl::open(shared_, aim_of(setup_.plan, knobs_), knobs_.real("stretch"));
     if (knobs_.integer("huge"))
         in_huge_pages(buffers_, geometry_.buffers_bytes());
+    if (setup_.cookie_in_offset)
+        read_only_.emplace(buffers_, geometry_.buffers_bytes());
     private_.create(buffers_, geometry_.slots, geometry_.buffer_stride, knobs_.real("private"));
     for (std::uint32_t slot = 0; slot < geometry_.slots; ++slot)
         pattern_fill(canary_of(slot), 0, buffer(slot), geometry_.buffer_stride);

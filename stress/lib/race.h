@@ -79,6 +79,8 @@ public:
     // What the scenario has beside the four racers ("disturbers") runs in threads of its own, with
     // the tools of racer.h: Calling around each call that may block, pause() for any wait.
     using Disturbance = std::function<void(std::uint32_t index, Random random)>;
+    // Threads that read what the driver shows in debugfs, most of all in lulls.
+    void start_onlookers();
     void start_disturbers(std::uint32_t count, Disturbance body);
     bool stopped() const { return shared_.stop.load(std::memory_order_relaxed) != 0; }
     void pause(std::uint64_t ns); // until that long is over, or the race
@@ -130,6 +132,7 @@ private:
     void destroy_loop(std::uint32_t index, Random random);
 
     bool recycle(std::uint32_t slot, Random& random);
+    std::uint32_t length_at_limit(Random& random) const;
     void draw_request(std::uint32_t slot, Random& random);
     void prepare_iocb(std::uint32_t slot, std::uint64_t generation);
     void synchronous(std::uint32_t slot);
@@ -138,6 +141,7 @@ private:
                              std::uint32_t context = max_contexts);
     void refuse(std::uint32_t slot);
     void draw_other(std::uint32_t slot, Random& random);
+    class BoundedWait;
     void sync_file(std::uint32_t submitter, Random& random);
     void overtaken_by_fsync(const std::vector<std::pair<std::uint32_t, std::uint64_t>>& before,
                             std::uint64_t returned_ns);
@@ -204,6 +208,7 @@ private:
     std::atomic<std::uint32_t> lulls_{0}; // a bit for each submitter that waits for its last
     PrivateBuffers private_;
     BadMemory bad_memory_;
+    std::optional<ReadOnlyTwin> read_only_;
     RingArena rings_;
     std::atomic<std::uint32_t> nodev_seen_{0};
     std::unique_ptr<WindowControl> windows_; // none: blind

@@ -5,8 +5,10 @@
 #include <cstring>
 #include <optional>
 
+#include <fcntl.h>
 #include <sched.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "lib/futex.h"
 #include "lib/pattern.h"
@@ -55,6 +57,7 @@ bool fresh_pages(std::byte* at, std::size_t bytes) {
 } // namespace
 
 void Race::use_private_buffers() {
+    read_only_.reset();
     if (!fresh_pages(buffers_, geometry_.buffers_bytes()))
         throw_errno("mmap of private buffers");
     for (std::uint32_t slot = 0; slot < geometry_.slots; ++slot)
@@ -198,6 +201,36 @@ void Race::storm_loop(std::uint32_t index, std::uint32_t threads, Random random)
         }
         slot.holders.fetch_sub(1, std::memory_order_seq_cst);
     }
+}
+
+// --- who reads the driver's books ----------------------------------------------------------------
+
+// They take the driver's locks, at the end of a lull too, and go when the device goes.
+void Race::start_onlookers() {
+    if (!knobs_.integer("onlookers"))
+        return;
+    const std::string name = setup_.device.substr(setup_.device.rfind('/') + 1);
+    const std::string folder = "/sys/kernel/debug/zcdma/" + name + "/";
+    start_disturbers(static_cast<std::uint32_t>(knobs_.integer("onlookers")),
+                     [this, folder](std::uint32_t, Random random) {
+                         constexpr const char* files[] = {"books", "books", "books", "engine",
+                                                          "requests"};
+                         std::vector<char> text(65536);
+                         while (!stopped()) {
+                             const std::string path = folder + files[random.below(5)];
+                             const Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+                             for (std::uint32_t i = random.below(16); fd && i > 0 && !stopped();
+                                  --i) {
+                                 const Calling calling(Call::read);
+                                 if (pread(fd.get(), text.data(), text.size(), 0) < 0)
+                                     break;
+                             }
+                             if (!lulls_.load(std::memory_order_relaxed))
+                                 pause(ms + random.below(8) * ms);
+                             else
+                                 sched_yield();
+                         }
+                     });
 }
 
 // --- the device goes -----------------------------------------------------------------------------

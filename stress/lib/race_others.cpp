@@ -77,11 +77,40 @@ void Race::overtaken_by_fsync(const std::vector<std::pair<std::uint32_t, std::ui
     }
 }
 
+// Each request ends by its time-out and the stop that this takes; who waits for requests alone waits
+// no longer.  Only while nobody submits: a wait that was not woken ends with any request after it.
+class Race::BoundedWait {
+public:
+    BoundedWait(Race& race, const char* call)
+        : race_(race), call_(call), healthy_ns_(race.shared_.healthy_ns()),
+          held_ns_(race.shared_.windows.held_ns.load(std::memory_order_relaxed)) {}
+    void judge() const {
+        const std::uint64_t waited_ns = race_.shared_.healthy_ns() - healthy_ns_;
+        const std::uint64_t held_ns =
+            race_.shared_.windows.held_ns.load(std::memory_order_relaxed) - held_ns_;
+        if (waited_ns > 2 * race_.wait_bounds_.last_ns + held_ns + 500 * ms)
+            race_.shared_.report({"hang",
+                                  std::string(call_) + " waited longer than any request may take",
+                                  std::string("hang/late/") + call_,
+                                  {"waited " + std::to_string(waited_ns / ms) + " ms"}});
+    }
+
+private:
+    Race& race_;
+    const char* call_;
+    std::uint64_t healthy_ns_;
+    std::uint64_t held_ns_;
+};
+
 // fsync(2): the device's requests that were submitted before have ended when it returns
 // (driver/zcdma.c, zcdma_fsync()).
 void Race::sync_file(std::uint32_t submitter, Random& random) {
-    const int fd = devices_[submitter % geometry_.devices].get();
+    // Through another open file of the device as well: it is the device that is synchronised.
+    const Fd& other = submitters_[submitter]->positioned;
+    const int fd = other && random.below(2) ? other.get()
+                                            : devices_[submitter % geometry_.devices].get();
     const auto before = flying_of(submitter);
+    const BoundedWait wait(*this, "fsync");
     int answer = 0;
     {
         const Calling calling(Call::fsync);
@@ -89,6 +118,8 @@ void Race::sync_file(std::uint32_t submitter, Random& random) {
     }
     const int error = answer ? errno : 0;
     const std::uint64_t returned_ns = monotonic_ns();
+    if (lulls_.load(std::memory_order_relaxed))
+        wait.judge();
     shared_.count(Counter::fsyncs);
     if (error == 0)
         overtaken_by_fsync(before, returned_ns);
@@ -130,12 +161,15 @@ void Race::read_at_position(std::uint32_t index, Random& random) {
                         "contract/position",
                         {"at " + std::to_string(before) + ", read " + std::to_string(got) +
                          ", then at " + std::to_string(after)}});
-    if (got == 0 || error == ENODEV)
+    // At once after the answer: what the request still holds, the close must wait for.
+    if (got == 0 || error == ENODEV || random.below(4) == 0) {
+        const BoundedWait wait(*this, "close");
+        const Calling calling(Call::close);
         submitter.positioned.reset();
+        wait.judge();
+    }
 }
 
-// Nobody submits until all of this submitter's requests were answered: its last interrupt is
-// followed by none that would make good for it.
 // poll(2) while nobody submits: the driver's requests end, and with them a sleeper's wait.
 void Race::poll_until_idle(std::uint32_t submitter, Random& random) {
     constexpr int bound_ms = 1000;
@@ -161,6 +195,8 @@ void Race::poll_until_idle(std::uint32_t submitter, Random& random) {
                         {"revents " + std::to_string(polled.revents)}});
 }
 
+// Nobody submits until all of this submitter's requests were answered: its last interrupt is
+// followed by none that would make good for it.
 void Race::lull(std::uint32_t index, Random& random) {
     SubmitterState& submitter = *submitters_[index];
     const std::uint32_t own = 1U << (index % 32);
@@ -178,8 +214,17 @@ void Race::lull(std::uint32_t index, Random& random) {
                 return true;
         return false;
     };
-    if (!joined && setup_.cookie_in_offset && random.below(2))
-        poll_until_idle(index, random);
+    if (!joined && setup_.cookie_in_offset) {
+        switch (random.below(4)) {
+        case 0:
+            break;
+        case 1:
+            sync_file(index, random);
+            break;
+        default:
+            poll_until_idle(index, random);
+        }
+    }
     while (!stopped()) {
         const std::uint32_t seen = submitter.answered.load(std::memory_order_acquire);
         if (!waits())
@@ -188,8 +233,12 @@ void Race::lull(std::uint32_t index, Random& random) {
         wait_for_change(submitter.answered, seen, ms);
         submitter.waiting.store(0, std::memory_order_relaxed);
     }
-    if (!joined)
-        lulls_.fetch_and(~own, std::memory_order_relaxed);
+    if (joined)
+        return;
+    submitter.after_lull = true;
+    if (setup_.cookie_in_offset && knobs_.real("position_ratio") > 0 && random.below(2))
+        read_at_position(index, random);
+    lulls_.fetch_and(~own, std::memory_order_relaxed);
 }
 
 // The slot is answered, and no canceller holds it any more.

@@ -17,6 +17,7 @@ constexpr std::uint32_t guard_bytes = 64;
 constexpr std::uint32_t page_bytes = 4096;
 constexpr std::uint32_t target_pages = 256; // of one request: driver/zcdma.h, ZC_MAX_PAGES
 constexpr std::uint32_t recent_kept = 1024; // submissions a canceller can look back on
+constexpr std::uint32_t max_iovecs = max_segments + 1; // one more may be empty
 constexpr std::uint64_t ms = 1000000;
 // Of the aimed share: a submitter that waits as a racer submits nothing meanwhile.
 constexpr double submitters_share = 0.25;
@@ -35,7 +36,8 @@ struct Race::SubmitterState {
     std::vector<std::uint64_t> dwell_until; // of each own slot
     // What flew when an own slot's fsync was submitted: slot and word.
     std::map<std::uint32_t, std::vector<std::pair<std::uint32_t, std::uint64_t>>> before_fsync;
-    Fd positioned; // read(2) at its position
+    bool after_lull = false; // what is drawn next meets an idle device
+    Fd positioned;           // read(2) at its position
     std::vector<std::byte> scratch;
 };
 

@@ -141,6 +141,26 @@ bool Race::recycle(std::uint32_t index, Random& random) {
     return true;
 }
 
+// A byte or a page around what a driver counts by: a page, its inline lists, a descriptor, half the
+// ring, the ring, the pages of one request.
+std::uint32_t Race::length_at_limit(Random& random) const {
+    const auto ring = static_cast<std::uint32_t>(knobs_.integer("ring"));
+    const std::uint32_t pages[] = {1, 8, 16, ring / 2, ring, target_pages};
+    const std::uint32_t fitting = static_cast<std::uint32_t>(
+        std::count_if(std::begin(pages), std::end(pages), [&](std::uint32_t count) {
+            return (count - 1) * page_bytes < geometry_.max_length;
+        }));
+    // The largest that fit are as likely as all others.
+    std::uint32_t sorted[std::size(pages)];
+    std::copy(std::begin(pages), std::end(pages), sorted);
+    std::sort(std::begin(sorted), std::end(sorted));
+    const std::uint32_t which = random.below(2) ? fitting - 1 : random.below(fitting);
+    const std::int64_t exact = std::int64_t{sorted[which]} * page_bytes;
+    constexpr std::int64_t beside[] = {-std::int64_t{page_bytes}, -1, 0, 1, page_bytes};
+    return static_cast<std::uint32_t>(std::clamp<std::int64_t>(
+        exact + beside[random.below(std::size(beside))], 1, geometry_.max_length));
+}
+
 void Race::draw_request(std::uint32_t index, Random& random) {
     Slot& slot = shared_.slots[index];
     slot.op.store(Op::transfer, std::memory_order_relaxed);
@@ -164,6 +184,13 @@ void Race::draw_request(std::uint32_t index, Random& random) {
     std::uint32_t length = random.logarithmic(static_cast<std::uint32_t>(knobs_.integer("min_len")),
                                               geometry_.max_length);
     const std::uint32_t align = geometry_.align;
+    const bool fresh = std::exchange(submitters_[index / geometry_.depth]->after_lull, false);
+    const bool at_limit =
+        setup_.cookie_in_offset && (random.below(16) == 0 || (fresh && random.below(2)));
+    if (at_limit)
+        length = length_at_limit(random);
+    // Into a ring that nobody uses: what would wait is refused, and what fits must go through.
+    slot.nowait |= fresh && !slot.is_sync && knobs_.real("nowait_ratio") > 0 && random.below(2);
     length = rounded(length, align);
     auto aligned_below = [&](std::uint64_t bytes) {
         return std::uint64_t{random.below(static_cast<std::uint32_t>(bytes / align + 1))} * align;
@@ -174,12 +201,14 @@ void Race::draw_request(std::uint32_t index, Random& random) {
         const std::uint32_t before =
             slot.is_read && random.below(4) ? 1 + random.below(std::min(length, page_bytes)) : 0;
         slot.device_at = geometry_.device_bytes - before + (before ? 0 : random.below(3) * 512);
-    } else if (slot.is_read && known >= align && random.below(8)) {
+    } else if (slot.is_read && known >= align && !at_limit && random.below(8)) {
         length = static_cast<std::uint32_t>(std::min<std::uint64_t>(length, known));
         slot.device_at = region_at + region.known_from() + aligned_below(known - length);
     } else {
         slot.device_at = region_at + aligned_below(geometry_.region_bytes - length);
     }
+    if (setup_.cookie_in_offset && !slot.edge && random.below(256) == 0)
+        length = 0;
     slot.length = length;
     slot.segments = 1;
     if (length / align >= max_segments && random.chance(knobs_.real("vectored"))) {
@@ -207,7 +236,7 @@ void Race::draw_request(std::uint32_t index, Random& random) {
         slot.limit = bytes_in_pages(slot, buffer(index), pages);
         // The last segment moves to the bad memory, where it may touch one page more; a target
         // that takes less than the request at once would not get so far, and answer with a part.
-        slot.bad = !slot.edge && random.chance(knobs_.real("bad_ratio")) &&
+        slot.bad = !slot.edge && length && random.chance(knobs_.real("bad_ratio")) &&
                    bytes_in_pages(slot, buffer(index), pages - 1) == length;
     }
     if (random.below(16) == 0) // each costs every CPU of the process an interrupt
@@ -225,12 +254,16 @@ void Race::prepare_iocb(std::uint32_t index, std::uint64_t generation) {
             done += slot.segment[s].length;
         }
     }
-    iovec* vector = &iovecs_[std::size_t{index} * max_segments];
+    Random random(setup_.plan.seed, index, generation);
+    iovec* vector = &iovecs_[std::size_t{index} * max_iovecs];
+    // What is written to the device may lie in memory that can only be read.
+    std::byte* seen = memory;
+    if (!slot.is_read && read_only_ && !private_.covers(index) && random.below(8) == 0)
+        seen = read_only_->at(static_cast<std::size_t>(memory - buffers_));
     for (std::uint32_t s = 0; s < slot.segments; ++s)
-        vector[s] = {memory + slot.segment[s].at, slot.segment[s].length};
+        vector[s] = {seen + slot.segment[s].at, slot.segment[s].length};
     if (slot.bad) {
         iovec& last = vector[slot.segments - 1];
-        Random random(setup_.plan.seed, index, generation);
         last.iov_base =
             bad_memory_.place(slot.segment[slot.segments - 1].length, slot.is_read, random);
         shared_.count(Counter::bad_buffers);
@@ -248,7 +281,13 @@ void Race::prepare_iocb(std::uint32_t index, std::uint64_t generation) {
     } else if (op == Op::fdsync) {
         io_prep_fdsync(&cb, fd);
     } else if (slot.segments > 1) {
-        const int segments = static_cast<int>(slot.segments);
+        int segments = static_cast<int>(slot.segments);
+        if (random.below(4) == 0) { // one that is empty, at any place
+            const std::uint32_t place = random.below(slot.segments + 1);
+            std::move_backward(vector + place, vector + segments, vector + segments + 1);
+            vector[place] = {seen, 0};
+            ++segments;
+        }
         if (slot.is_read)
             io_prep_preadv(&cb, fd, vector, segments, at);
         else
@@ -266,8 +305,8 @@ void Race::prepare_iocb(std::uint32_t index, std::uint64_t generation) {
 void Race::synchronous(std::uint32_t index) {
     Slot& slot = shared_.slots[index];
     const iocb& cb = iocbs_[index];
-    const iovec* vector = &iovecs_[std::size_t{index} * max_segments];
-    const int segments = static_cast<int>(slot.segments);
+    const iovec* vector = &iovecs_[std::size_t{index} * max_iovecs];
+    const int segments = slot.segments > 1 ? static_cast<int>(cb.u.c.nbytes) : 1;
     ssize_t got = 0;
     {
         const Calling calling(slot.is_read ? Call::pread : Call::pwrite);

@@ -120,6 +120,20 @@ bool dma_debug_watches() {
     return watches;
 }
 
+// mremap(2) of no bytes maps the pages of a shared mapping a second time.
+ReadOnlyTwin::ReadOnlyTwin(std::byte* shared, std::size_t bytes) : bytes_(bytes) {
+    void* const twin = mremap(shared, 0, bytes, MREMAP_MAYMOVE);
+    if (twin == MAP_FAILED)
+        throw_errno("mremap of shared buffers");
+    start_ = static_cast<std::byte*>(twin);
+    if (mprotect(start_, bytes, PROT_READ))
+        throw_errno("mprotect");
+}
+
+ReadOnlyTwin::~ReadOnlyTwin() {
+    munmap(start_, bytes_);
+}
+
 bool in_huge_pages(std::byte* start, std::size_t bytes) {
     write_file(huge_switch, "advise\n");
     return madvise(start, bytes, MADV_HUGEPAGE) == 0;

@@ -62,6 +62,20 @@ private:
 std::uint32_t segment_gap(Random& random, bool own_lines);
 bool dma_debug_watches();
 
+// The same pages as a shared mapping's, to read only: a write's source needs no more.
+class ReadOnlyTwin {
+public:
+    ReadOnlyTwin(std::byte* shared, std::size_t bytes);
+    ~ReadOnlyTwin();
+    ReadOnlyTwin(const ReadOnlyTwin&) = delete;
+    ReadOnlyTwin& operator=(const ReadOnlyTwin&) = delete;
+    std::byte* at(std::size_t offset) const { return start_ + offset; }
+
+private:
+    std::byte* start_;
+    std::size_t bytes_;
+};
+
 // All of a target's pages in huge ones, where the kernel gives them; false: it does not.
 bool in_huge_pages(std::byte* start, std::size_t bytes);
 
