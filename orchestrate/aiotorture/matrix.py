@@ -14,6 +14,8 @@ from aiotorture.errors import ConfigurationError
 from aiotorture.plan import Plan, PlanError, duration_ns, parse, parse_faults
 
 LANES = ("qemu", "lab", "local")
+# Targets whose requests no other target's scenario makes.
+ROWS_APART = ("poll", targets.GADGET)
 NS_PER_S = 1_000_000_000
 SEED_BITS = 63
 
@@ -272,11 +274,16 @@ def _known_scenarios() -> list[str]:
 
 def _scenarios_of(table: dict[str, Any], target: str) -> list[str]:
     """Every scenario that is of this target: those that other targets have to themselves are not."""
-    polls = {
+    apart = {row: _scenarios_on(table, row) for row in ROWS_APART}
+    row = targets.named(target).row
+    if row in apart:
+        return sorted(apart[row])
+    return [name for name in _known_scenarios() if not any(name in each for each in apart.values())]
+
+
+def _scenarios_on(table: dict[str, Any], row: str) -> set[str]:
+    return {
         scenario
         for profile in table["profile"].values()
-        for scenario in profile.get("on", {}).get("poll", {}).get("scenarios", [])
+        for scenario in profile.get("on", {}).get(row, {}).get("scenarios", [])
     }
-    if targets.named(target).row == "poll":
-        return sorted(polls)
-    return [name for name in _known_scenarios() if name not in polls]

@@ -4,6 +4,7 @@
     poll          the kernel's own IOCB_CMD_POLL; nothing is loaded, so it runs on any machine
     file          every file-… below
     file-NAME     a block device or a file system of the kernel: orchestrate/targets/
+    functionfs    the kernel's USB gadget drivers, on dummy_hcd: orchestrate/targets/gadget/
     PATH.toml     a user's own (aiotorture.targetfile)
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from aiotorture import build, paths, targetfile
@@ -23,6 +24,7 @@ from aiotorture.targetfile import TargetFile
 MODULE_FOLDER = "/lib/at"
 FILE_GROUP = "file"
 OWN = "own"
+GADGET = "gadget"
 
 
 @dataclass(frozen=True)
@@ -91,12 +93,17 @@ def _of_file(path: Path, row: str) -> Target:
 
 
 @functools.cache
+def _gadgets() -> dict[str, Path]:
+    return {path.stem: path for path in sorted((paths.ORCHESTRATE / "targets" / "gadget").glob("*.toml"))}
+
+
+@functools.cache
 def _files() -> dict[str, Path]:
     return {path.stem: path for path in sorted((paths.ORCHESTRATE / "targets").glob("*.toml"))}
 
 
 def names() -> tuple[str, ...]:
-    return (*(target.name for target in _BUILT_IN), FILE_GROUP, *_files())
+    return (*(target.name for target in _BUILT_IN), FILE_GROUP, *_files(), *_gadgets())
 
 
 @functools.cache
@@ -108,6 +115,9 @@ def named(word: str) -> Target:
             return target
     if word in _files():
         return _of_file(_files()[word], FILE_GROUP)
+    if word in _gadgets():
+        # its scenario's requests have a shape of their own: what a target.toml says of them is not its
+        return replace(_of_file(_gadgets()[word], GADGET), knobs={})
     if "/" in word or word.endswith(".toml"):
         path = Path(word)
         return _of_file(path / "target.toml" if path.is_dir() else path, OWN)

@@ -220,6 +220,23 @@ Destruction destroy_context(SharedRun& run, std::uint32_t index, Random& random,
     return Destruction::ended;
 }
 
+void sweep_context(SharedRun& run, std::uint32_t index, std::uint32_t slots) {
+    const std::uint32_t incarnation =
+        run.contexts[index].incarnation.load(std::memory_order_relaxed);
+    for (std::uint32_t i = 0; i < slots; ++i) {
+        Slot& slot = run.slots[i];
+        const std::uint64_t word = slot.word.load(std::memory_order_acquire);
+        if (state_of(word) != SlotState::flying ||
+            slot.context.load(std::memory_order_relaxed) != index ||
+            slot.incarnation.load(std::memory_order_relaxed) != incarnation)
+            continue;
+        run.count(Counter::swept);
+        slot.res = INT64_MIN; // unknown: its event went with the ring
+        slot.word.store(slot_word(generation_of(word), SlotState::swept),
+                        std::memory_order_release);
+    }
+}
+
 void end_contexts(SharedRun& run, std::uint32_t contexts) {
     for (std::uint32_t i = 0; i < contexts; ++i) {
         ContextSlot& context = run.contexts[i];

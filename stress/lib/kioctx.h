@@ -50,6 +50,9 @@ enum class Destruction {
 // `spare_idle`: a context whose requests have all ended is no race; few of those are destroyed.
 Destruction destroy_context(SharedRun& run, std::uint32_t context, Random& random, bool spare_idle);
 
+// After Destruction::ended: the first `slots` slots' requests whose events went with the ring.
+void sweep_context(SharedRun& run, std::uint32_t context, std::uint32_t slots);
+
 // Destroys every live context; nothing is in flight.
 void end_contexts(SharedRun& run, std::uint32_t contexts);
 

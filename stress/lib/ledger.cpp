@@ -12,7 +12,7 @@ const char* call_name(Call call) {
         "none",  "io_setup", "io_submit",     "io_cancel",     "io_getevents", "io_destroy",
         "pread", "pwrite",   "open",          "close",         "fork",         "waitpid",
         "remap", "removal",  "delete_module", "io_pgetevents", "hotplug",      "reclaim",
-        "read",  "fsync",    "poll"};
+        "read",  "fsync",    "poll",          "ioctl"};
     static_assert(std::size(names) == static_cast<std::size_t>(Call::count));
     return call < Call::count ? names[static_cast<std::uint32_t>(call)] : "?";
 }
@@ -86,7 +86,15 @@ const char* counter_name(Counter counter) {
                                         "waited",
                                         "timeouts_bare",
                                         "longest_wait_us",
-                                        "longest_cancel_us"};
+                                        "longest_cancel_us",
+                                        "cancelled_flying",
+                                        "urbs",
+                                        "urbs_discarded",
+                                        "halts",
+                                        "port_resets",
+                                        "unbinds",
+                                        "disconnects",
+                                        "reopens"};
     static_assert(std::size(names) == counters_count);
     return names[static_cast<std::uint32_t>(counter)];
 }

@@ -174,6 +174,7 @@ enum class Call : std::uint32_t {
     read,
     fsync,
     poll,
+    ioctl,
     count
 };
 const char* call_name(Call call);
@@ -236,7 +237,7 @@ enum class Counter : std::uint32_t {
     hangups,      // polled files whose other end was closed
     freed_queues, // submits whose wait queue was freed at once
     lives,        // processes that were ended in mid-flight, one after another
-    outside, // requests that a disturber made beside the ledger; the driver's books show them
+    outside,      // requests that a disturber made beside the ledger; the driver's books show them
     // Of the disturbers.
     closed_inflight,
     unloads_refused,
@@ -259,10 +260,19 @@ enum class Counter : std::uint32_t {
     fsyncs,
     bad_buffers,
     lulls,
-    waited,           // answered after most of their time-out
-    timeouts_bare,    // ETIMEDOUT that no stall of a CPU explains
-    longest_wait_us,  // of any request, while every CPU scheduled: not a sum
+    waited,            // answered after most of their time-out
+    timeouts_bare,     // ETIMEDOUT that no stall of a CPU explains
+    longest_wait_us,   // of any request, while every CPU scheduled: not a sum
     longest_cancel_us, // from an accepted cancel to the event
+    // Of the host at the other end of a gadget's cable.
+    cancelled_flying, // calls of io_cancel() on requests that were in flight
+    urbs,
+    urbs_discarded,
+    halts,
+    port_resets,
+    unbinds,
+    disconnects,
+    reopens, // all files closed, and the gadget set up anew
     count
 };
 const char* counter_name(Counter counter);

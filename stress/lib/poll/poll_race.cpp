@@ -802,20 +802,7 @@ bool PollRace::make_context(std::uint32_t index) {
 }
 
 void PollRace::sweep(std::uint32_t index) {
-    ContextSlot& context = shared_.contexts[index];
-    const std::uint32_t incarnation = context.incarnation.load(std::memory_order_relaxed);
-    for (std::uint32_t i = 0; i < slots_; ++i) {
-        Slot& slot = shared_.slots[i];
-        const std::uint64_t word = slot.word.load(std::memory_order_acquire);
-        if (state_of(word) != SlotState::flying ||
-            slot.context.load(std::memory_order_relaxed) != index ||
-            slot.incarnation.load(std::memory_order_relaxed) != incarnation)
-            continue;
-        shared_.count(Counter::swept);
-        slot.res = INT64_MIN; // unknown: its event went with the ring
-        slot.word.store(slot_word(generation_of(word), SlotState::swept),
-                        std::memory_order_release);
-    }
+    sweep_context(shared_, index, slots_);
     answered_.fetch_add(1, std::memory_order_release);
     wake(answered_, INT_MAX);
 }
