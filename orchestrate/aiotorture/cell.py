@@ -70,6 +70,7 @@ class Watch:
     silent_cpu: bool = False
     host_found_s: float | None = None
     events: list[Json] = field(default_factory=list)
+    kernel_text: str = ""
 
     def take(self, event: Json) -> None:
         """An unasked line of the agent."""
@@ -80,6 +81,8 @@ class Watch:
             self.stage = str(event.get("stage", ""))
             if self.stage == "first_iocb":
                 self.first_iocb_at = time.monotonic()
+        elif kind == "kernel-text":
+            self.kernel_text += str(event.get("text", ""))
         elif kind == "silent-cpu":
             self.silent_cpu = True
         elif kind == "progress":
@@ -211,8 +214,10 @@ def _run_and_watch(
 
 
 def _host_findings(watch: Watch, console: str) -> list[Finding]:
-    """What the console says, and the end itself when the console explains nothing."""
-    found = list(kernel_log.findings(console))
+    """What the kernel says on its console and in files, and the end itself when that explains
+    nothing. Files first: kmemleak's says what its line on the console only counts."""
+    text = f"{watch.kernel_text}\n{console}" if watch.kernel_text else console
+    found = list(kernel_log.findings(text))
     if watch.fate is Fate.DIED and not found:
         last = tuple(console.splitlines()[-20:])
         title = "guest died of its own without a report"

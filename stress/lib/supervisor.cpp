@@ -19,6 +19,7 @@
 #include "lib/bounded.h"
 #include "lib/driver_state.h"
 #include "lib/heartbeat.h"
+#include "lib/memory_scan.h"
 #include "lib/modules.h"
 #include "lib/oracles/hang.h"
 #include "lib/oracles/leak.h"
@@ -136,12 +137,18 @@ public:
         stage("checking");
         if (!stuck_)
             check();
+        MemoryScan scan(MemoryScan::kernel_file, [this](milliseconds time) { pause(time); });
+        const bool scans = !stuck_ && !request_.shared && scan.offered();
+        if (scans)
+            tell_kernel_text(scan.after_quiet());
         stage("unload");
         if (!stuck_) {
             for (const std::string& command : request_.tear_down)
                 shell("tear-down", command);
             unload();
         }
+        if (scans)
+            tell_kernel_text(scan.once_more());
         collect();
         if (findings_.empty() && !error_.empty())
             throw std::runtime_error(error_);
@@ -154,6 +161,20 @@ private:
     void stage(const char* name) { stage_at(name, elapsed_us()); }
     void stage_at(const char* name, std::uint64_t t_us) {
         hooks_.emit({{"ev", "stage"}, {"stage", name}, {"t_us", t_us}});
+    }
+
+    // What a kernel says in a file instead of its log: the host judges it as that.
+    void tell_kernel_text(const std::string& text) {
+        if (!text.empty())
+            hooks_.emit({{"ev", "kernel-text"}, {"text", text}});
+    }
+
+    void pause(milliseconds time) {
+        const std::uint64_t until = monotonic_ns() + static_cast<std::uint64_t>(time.count()) * ms;
+        while (monotonic_ns() < until) {
+            hooks_.attend(milliseconds(100));
+            tell_progress();
+        }
     }
 
     // Marks are switched on for what needs them, and only then.

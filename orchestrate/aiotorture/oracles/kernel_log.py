@@ -451,6 +451,8 @@ def _deduplicate(found: Sequence[Report]) -> list[Report]:
 
 
 def _explains(earlier: Report, later: Report) -> bool:
+    if later.kind == "kmemleak" and "new suspected" in later.lines[0]:
+        return earlier.kind == "kmemleak"
     if later.kind == "panic" or earlier.weight is Weight.DIES:
         return True
     if earlier.weight is Weight.CORRUPTS:
