@@ -108,7 +108,8 @@ class Bench:
 
     def spec(self, cell: Cell) -> SubjectSpec:
         variant = Variant.PERF if cell.perf else Variant.PLAIN
-        return SubjectSpec(self.kernels[cell.kernel], cell.cpus, variant)
+        kernel = self.kernels[cell.kernel]
+        return SubjectSpec(kernel, cell.cpus, variant, targets.named(cell.target).preload(kernel))
 
 
 def _silence(subject: Subject, watch: Watch, silent_s: float) -> None:
@@ -168,7 +169,7 @@ def _run_and_watch(
     began = time.monotonic()
     try:
         link.ask("mix", seed=cell.plan.seed or 0)
-        request |= targets.named(cell.target).install(link, kernel, modules)
+        request |= targets.named(cell.target).install(subject, kernel, modules)
         if cell.perf:
             guestperf.start(link)
         number = link.start("run", request)

@@ -13,6 +13,7 @@ from pathlib import Path
 from aiotorture import paths
 from aiotorture.errors import HarnessError
 from aiotorture.kernels import Kernel
+from aiotorture.lanes.base import Preload
 
 BUSYBOX = Path("/bin/busybox")
 PORT_MODULES = ("virtio_pci", "virtio_console")
@@ -190,6 +191,20 @@ def base_root(kernel: Kernel, agent: Path, extra_modules: Sequence[str] = ()) ->
         listed.append(f"/{path}\n")
     root.file("etc/modules", "".join(listed).encode())
     return root
+
+
+def add_preload(root: Root, preload: Preload) -> None:
+    """A start script that ends at its first failure: the cell tries again and tells what is wrong."""
+    lines = ["#!/bin/sh", "set -e"]
+    for module in preload.modules:
+        root.file(module.path.lstrip("/"), module.content)
+        lines.append(f"insmod {module.path} {module.parameters}")
+    for path, content in preload.files:
+        root.file(path.lstrip("/"), content)
+    lines += [f"( {command} )" for command in preload.commands]
+    if preload.mark:
+        lines.append(f": > {preload.mark}")
+    root.file("etc/start", ("\n".join(lines) + "\n").encode(), 0o755)
 
 
 def add_program(root: Root, binary: Path, name: str) -> None:

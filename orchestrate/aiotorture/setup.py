@@ -49,7 +49,7 @@ def check_targets(cells: Sequence[Cell], bench: Bench) -> None:
         tried.add((cell.target, cell.kernel))
         kernel = bench.kernels[cell.kernel]
         with bench.lane.subject(bench.spec(cell)) as subject:
-            fields = target.install(subject.link, kernel, target.modules(kernel, None))
+            fields = target.install(subject, kernel, target.modules(kernel, None))
             try:
                 subject.link.ask("probe", PROBE_TIMEOUT_S, **fields)
             except (AgentError, NoAnswer, LinkClosed) as error:

@@ -53,6 +53,11 @@ class Image:
     path: str
     size: int
 
+    @property
+    def path_gz(self) -> str:
+        """Not beside it: a subject's /tmp is empty when it boots."""
+        return f"/lib/at/{Path(self.path).name}.gz"
+
 
 @dataclass(frozen=True)
 class TargetFile:
@@ -77,6 +82,17 @@ class TargetFile:
         if self.module is not None:
             return self.module.stem.replace("-", "_")
         return self.name.replace("-", "_")
+
+
+    @property
+    def brings_modules(self) -> bool:
+        """One that is not the kernel's own."""
+        return self.source is not None or self.module is not None or self.marks
+
+    @property
+    def set_up_all(self) -> tuple[str, ...]:
+        unpack = (f"gunzip -c {self.image.path_gz} > {self.image.path}",) if self.image is not None else ()
+        return (*unpack, *self.set_up)
 
 
 def load(path: Path) -> TargetFile:

@@ -16,12 +16,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from aiotorture import build, paths, targetfile
-from aiotorture.agentlink import AgentLink, Json
+from aiotorture.agentlink import Json
 from aiotorture.errors import ConfigurationError
 from aiotorture.kernels import Kernel
+from aiotorture.lanes.base import ModuleThere, Preload, Subject
 from aiotorture.targetfile import TargetFile
 
 MODULE_FOLDER = "/lib/at"
+SET_UP_MARK = "/run/at-set-up"
 FILE_GROUP = "file"
 OWN = "own"
 GADGET = "gadget"
@@ -51,27 +53,49 @@ class Target:
         text = [self.described.path.read_bytes(), *(each.content for each in loads)]
         return build.ModuleSet(files={}, symbols={}, build_id=paths.content_hash(text))
 
-    def install(self, link: AgentLink, kernel: Kernel, modules: build.ModuleSet) -> Json:
+    def preload(self, kernel: Kernel) -> Preload | None:
+        """What of it is the kernel's own and the same for each cell: all of a target that brings no
+        module, what another needs before its module."""
+        if self.described is None or not self.described.needs:
+            return None
+        modules = tuple(
+            ModuleThere(_path_of(each.name), each.content, each.parameters)
+            for each in targetfile.loads(self.described, kernel)
+            if each.keep
+        )
+        if self.described.brings_modules:
+            return Preload(modules)
+        files: tuple[tuple[str, bytes], ...] = ()
+        if self.described.image is not None:
+            files = ((self.described.image.path_gz, targetfile.image_gz(self.described.image)),)
+        return Preload(modules, files, self.described.set_up_all, SET_UP_MARK)
+
+    def install(self, subject: Subject, kernel: Kernel, modules: build.ModuleSet) -> Json:
         """Brings into the subject what the cell needs, and gives the fields of its `run`."""
+        link = subject.link
         fields: Json = {"device": self.node}
         loaded: list[Json] = []
         for name, path in modules.files.items():
-            link.push_file(f"{MODULE_FOLDER}/{name}.ko", path)
-            loaded.append({"name": name, "path": f"{MODULE_FOLDER}/{name}.ko"})
+            link.push_file(_path_of(name), path)
+            loaded.append({"name": name, "path": _path_of(name)})
         if self.described is not None:
-            set_up: Sequence[str] = self.described.set_up
             for each in targetfile.loads(self.described, kernel):
-                path_there = f"{MODULE_FOLDER}/{each.name}.ko"
-                link.push(path_there, each.content)
+                there = _path_of(each.name)
+                if not (each.keep and subject.preloaded):
+                    link.push(there, each.content)
                 loaded.append(
-                    {"name": each.name, "path": path_there, "parameters": each.parameters, "keep": each.keep}
+                    {"name": each.name, "path": there, "parameters": each.parameters, "keep": each.keep}
                 )
-            if self.described.image is not None:
-                there = self.described.image.path
-                link.push(f"{there}.gz", targetfile.image_gz(self.described.image))
-                set_up = [f"gunzip -f {there}.gz", *set_up]
-            fields |= {"set_up": list(set_up), "tear_down": list(self.described.tear_down)}
+            image = self.described.image
+            if image is not None and (self.described.brings_modules or not subject.preloaded):
+                link.push(image.path_gz, targetfile.image_gz(image))
+            set_up = [f"[ -e {SET_UP_MARK} ] || {{ {c}\n}}" for c in self.described.set_up_all]
+            fields |= {"set_up": set_up, "tear_down": list(self.described.tear_down)}
         return {**fields, "modules": loaded}
+
+
+def _path_of(module: str) -> str:
+    return f"{MODULE_FOLDER}/{module}.ko"
 
 
 _BUILT_IN = (

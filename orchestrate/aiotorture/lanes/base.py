@@ -29,12 +29,33 @@ class Variant(enum.Enum):
 
 
 @dataclass(frozen=True)
+class ModuleThere:
+    """A module of the kernel's own, and where it lies in the subject."""
+
+    path: str
+    content: bytes
+    parameters: str = ""
+
+
+@dataclass(frozen=True)
+class Preload:
+    """What a lane that restores may do once instead of in each cell, in this order. Where it does
+    not, or it fails, the cell does it: `mark` is a file that exists when all is done."""
+
+    modules: tuple[ModuleThere, ...]
+    files: tuple[tuple[str, bytes], ...] = ()
+    commands: tuple[str, ...] = ()
+    mark: str = ""
+
+
+@dataclass(frozen=True)
 class SubjectSpec:
     """What a cell asks of a lane."""
 
     kernel: Kernel
     cpus: int
     variant: Variant = Variant.PLAIN
+    preload: Preload | None = None
     extra_cmdline: tuple[str, ...] = ()
 
 
@@ -61,6 +82,7 @@ class Subject(ABC):
     """A running machine with an agent on it."""
 
     link: AgentLink
+    preloaded = False  # the files of the spec's preload are there
 
     @abstractmethod
     def fate(self) -> Fate:

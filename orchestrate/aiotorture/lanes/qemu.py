@@ -64,8 +64,9 @@ def cpu_states(registers: str) -> list[tuple[int, bool]]:
 class QemuSubject(Subject):
     """One restored guest."""
 
-    def __init__(self, qemu: Qemu) -> None:
+    def __init__(self, qemu: Qemu, preloaded: bool = False) -> None:
         self._qemu = qemu
+        self.preloaded = preloaded
         self.link = qemu.link
         self._began = time.monotonic()
         self._vcpus = [
@@ -180,8 +181,12 @@ class QemuLane(Lane):
 
     def _root(self, spec: SubjectSpec) -> initramfs.Root:
         if spec.variant is Variant.PERF:
-            return guestperf.root(spec.kernel)
-        return initramfs.base_root(spec.kernel, build.agent())
+            root = guestperf.root(spec.kernel)
+        else:
+            root = initramfs.base_root(spec.kernel, build.agent())
+        if spec.preload is not None:
+            initramfs.add_preload(root, spec.preload)
+        return root
 
     def machine(self, spec: SubjectSpec) -> Machine:
         if spec not in self._machines:
@@ -209,7 +214,7 @@ class QemuLane(Lane):
         self._count += 1
         folder = self._scratch / f"guest{self._count}"
         with readyguest.restored(machine, folder) as qemu:
-            subject = QemuSubject(qemu)
+            subject = QemuSubject(qemu, preloaded=spec.preload is not None)
             try:
                 qemu.link.hello(HELLO_TIMEOUT_S)
             except NoAnswer as error:
