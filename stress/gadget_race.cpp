@@ -1,10 +1,10 @@
 // Invariant: a request on a gadget's endpoint has exactly one event, its bytes are those of the
 // other end, and whoever takes it away (io_cancel, io_destroy, exit, unbind, reset) takes it once.
 //
-// Racers: submitters on OUT and IN endpoints of functionfs; the host, who transfers through usbfs,
-// rests, discards its URBs, halts endpoints and resets the port; cancellers (usb_ep_dequeue() under
-// ctx_lock); the driver's own kworker, which copies and completes; reapers; destroyers; and who
-// takes the gadget off the bus.
+// Racers: submitters on OUT and IN endpoints of functionfs or gadgetfs; the host, who transfers
+// through usbfs, rests, discards its URBs, halts endpoints and resets the port; cancellers
+// (usb_ep_dequeue() under ctx_lock); the driver's own kworker, which copies and completes; reapers;
+// destroyers; and who takes the gadget off the bus.
 //
 // Legal outcomes, for each request:
 //   bytes                what the host sent or took, packet by packet, each of them once
@@ -26,7 +26,7 @@ const at::Scenario scenario{
     at::gadget_knobs({}),
     {{"submitted", 5000}, {"cancel_won", 1000}, {"cancel_lost", 20}, {"urbs", 500}},
     nullptr,
-    {"functionfs"},
+    {"functionfs", "gadgetfs"},
     at::make_gadget_stressor,
 };
 

@@ -7,10 +7,12 @@
 // IN.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <vector>
+
+#include "lib/system.h"
 
 namespace at {
 
@@ -28,24 +30,47 @@ constexpr std::uint8_t endpoint_address(std::uint32_t endpoint) {
 
 class Gadget {
 public:
+    Gadget(std::string ep0_path, std::uint32_t endpoints);
     virtual ~Gadget() = default;
+    Gadget(const Gadget&) = delete;
+    Gadget& operator=(const Gadget&) = delete;
     // Opens ep0, says what the device is, opens the endpoints.  Throws std::runtime_error.
     virtual void open() = 0;
     // Appears on the bus; the endpoints can be used when the host has configured the device.
     virtual void bind() = 0;
     // Leaves the bus: whatever is queued is answered ESHUTDOWN.
     virtual void unbind() = 0;
-    // As a pulled cable and its return: the driver stays bound.  False: not offered.
-    virtual bool connect(bool /*on*/) { return false; }
+    // As a pulled cable and its return: the driver stays bound.
+    static bool connect(bool on);
     // Descriptor of an endpoint's file; a closed gadget keeps the numbers, of other files.
-    virtual int endpoint_fd(std::uint32_t endpoint) const = 0;
+    int endpoint_fd(std::uint32_t endpoint) const { return files_[endpoint].get(); }
+    // A cancelled write may be answered with the bytes that it had moved (inode.c,
+    // ep_aio_complete()).
+    virtual bool cancelled_with_bytes() const { return false; }
     // Closes every file, ep0 first or last; the numbers of the endpoints' stay taken.
     virtual void close(bool ep0_first) = 0;
     // The word of the device controller, as sysfs names it ("configured"), or "".
-    std::string state() const;
+    static std::string state();
+
+protected:
+    // Gives the endpoint's number to this file; the number of a closed endpoint is the grave's.
+    void place(std::uint32_t endpoint, const Fd& opened);
+    void bury_endpoints();
+
+    const std::string ep0_path_;
+    const std::string folder_;
+    const std::uint32_t endpoints_;
+    Fd ep0_;
+
+private:
+    Fd grave_; // never ready
+    std::array<Fd, max_endpoints> files_;
 };
 
+// `ep0_path`: where the target's set-up mounted it.  Which of the two it is follows from its name.
+std::unique_ptr<Gadget> make_gadget(const std::string& ep0_path, std::uint32_t endpoints);
 std::unique_ptr<Gadget> make_functionfs(const std::string& ep0_path, std::uint32_t endpoints);
+std::unique_ptr<Gadget> make_gadgetfs(const std::string& ep0_path, std::uint32_t endpoints);
 
 // "dummy_udc.0"; throws when there is no device controller.
 std::string udc_name();

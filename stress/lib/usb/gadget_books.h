@@ -20,7 +20,6 @@ struct GadgetBooks {
     std::atomic<std::uint32_t> disablings_begun;
     std::atomic<std::uint32_t> disablings_ended;
     std::atomic<std::uint32_t> final; // nothing is submitted any more, all that waits was ended
-    std::int64_t mm_structs;          // slab objects before the stressor began, or -1
     GadgetSlotBook slots[max_slots];
 };
 

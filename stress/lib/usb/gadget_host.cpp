@@ -164,6 +164,8 @@ void GadgetRace::host_loop(std::uint32_t, Random& random) {
                 continue;
             }
             configured_.store(1, std::memory_order_release);
+            opens_.fetch_add(1, std::memory_order_release);
+            wake(opens_, 1);
             wake(configured_, 1);
         }
         bool gone = false;

@@ -92,7 +92,7 @@ bool GadgetRace::set_up() {
         harness_error(why);
         return false;
     }
-    gadget_ = make_functionfs(setup_.device, endpoints_);
+    gadget_ = make_gadget(setup_.device, endpoints_);
     gadget_->open();
     gadget_->bind();
     make_urbs();
@@ -100,8 +100,10 @@ bool GadgetRace::set_up() {
         if (!make_context(i))
             return false;
     start(Role::tender, 1, &GadgetRace::host_loop);
-    if (until_configured(configure_bound_ns))
+    if (until_configured(configure_bound_ns)) {
+        send_passers_by(number(knobs_, "passers_by"));
         return true;
+    }
     harness_error("the host does not configure the device; the controller is " + gadget_->state());
     return false;
 }
@@ -246,6 +248,7 @@ void GadgetRace::judge_slot(std::uint32_t index) {
     answer.length = slot.length;
     answer.einprogress = slot.einprogress.load(std::memory_order_relaxed);
     answer.destroyed = slot.destroyed;
+    answer.partial = gadget_->cancelled_with_bytes();
     const std::uint32_t disablings = books_.disablings_begun.load(std::memory_order_acquire);
     answer.disabled = disablings != book.disablings.load(std::memory_order_relaxed);
     if (auto finding = judge_gadget(answer)) {

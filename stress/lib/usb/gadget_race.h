@@ -91,6 +91,9 @@ private:
     // --- who disturbs: gadget_disturb.cpp
     void molest_loop(std::uint32_t index, Random& random);
     void bind_loop(std::uint32_t index, Random& random);
+    bool until_reopened(std::uint32_t opens);
+    void reopen(Random& random);
+    void send_passers_by(std::uint32_t count);
     // Requests may be answered ESHUTDOWN from the act on; `comes_back`: until it is over.
     void disable_endpoints(bool comes_back, const std::function<void()>& act);
 
@@ -128,6 +131,7 @@ private:
     std::array<std::uint64_t, max_endpoints> rests_until_ns_{};
     std::mutex disabling_; // one reason at a time
     std::atomic<std::uint32_t> configured_{0};
+    std::atomic<std::uint32_t> opens_{0}; // times that the host found the device; futex
     std::atomic<std::uint32_t> hurry_{0}; // no lulls any more: the race is ending
 
     std::vector<std::thread> threads_;

@@ -1,3 +1,4 @@
+#include "lib/oracles/gadget_leak.h"
 #include "lib/oracles/gadget_lost.h"
 #include "lib/usb/gadget_race.h"
 
@@ -25,6 +26,7 @@ std::vector<Knob> gadget_knobs(const std::map<std::string_view, const char*>& de
         {"reset_ratio", scope, Kind::real, "0", "0", "1", {}, "share", "of its acts: the port is reset"},
         {"spin_max", scope, Kind::integer, "300", "1", "1000000", {}, "loops", "longest seeded spin before a cancel"},
         {"bound", scope, Kind::duration, "3s", "100ms", "60s", {}, "", "a request that is due for longer is lost"},
+        {"passers_by", scope, Kind::integer, "8", "0", "64", {}, "processes", "processes that cancel one read each and end, before the race"},
         {"exit_kill", scope, Kind::integer, "0", "0", "1", {}, "", "end the race by a SIGKILL in mid-flight, so that exit_aio destroys the contexts"},
     };
     // clang-format on
@@ -49,6 +51,7 @@ public:
     std::size_t buffers_bytes() const override { return sizeof(GadgetBooks); }
     std::uint64_t overdue_ns() const override { return bound_ns_; }
     void prepare(SharedRun& shared) override {
+        mm_structs_ = allocated_mm_structs();
         shared.slots_used = slots_;
         shared.timeout_ns = bound_ns_;
     }
@@ -62,6 +65,11 @@ public:
         return lost_->scan(healthy_ns);
     }
 
+    std::vector<Finding> after_death(SharedRun& shared, std::byte*,
+                                     std::chrono::milliseconds) override {
+        return judge_mm_structs(mm_structs_, shared.value(Counter::forks));
+    }
+
 private:
     // Zeroed memory is a GadgetBooks in its first state.
     static GadgetBooks& books(std::byte* buffers) {
@@ -71,6 +79,7 @@ private:
     const RaceSetup& setup_;
     std::uint64_t bound_ns_ = 0;
     std::uint32_t slots_ = 0;
+    std::int64_t mm_structs_ = -1;
     std::unique_ptr<LostGadgetEvents> lost_;
 };
 
