@@ -149,7 +149,7 @@ static inline __u32 at_phase_actions(enum at_phase phase)
 	case AT_PIN:
 	case AT_MAP:
 	case AT_QUEUE:
-		return AT_BIT(AT_FAIL) | AT_BIT(AT_DELAY);
+		return AT_BIT(AT_FAIL) | AT_BIT(AT_DELAY) | AT_BIT(AT_NOMEM);
 	case AT_START:
 		return device | AT_BIT(AT_REORDER) | AT_BIT(AT_CORRUPT) |
 		       AT_BIT(AT_SHORT) | AT_BIT(AT_STALL) | AT_BIT(AT_LATE);
@@ -199,6 +199,7 @@ static inline const char *at_action_name(unsigned int action)
 	static const char *const name[AT_NR_ACTIONS] = {
 		"", "delay", "drop", "dup", "reorder", "corrupt", "short",
 		"fail", "stall", "late", "steer", "reset", "remove", "spurious",
+		"nomem",
 	};
 
 	return action < AT_NR_ACTIONS ? name[action] : (const char *)0;

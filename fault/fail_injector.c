@@ -296,6 +296,7 @@ static void busy_wait(u64 delay_ns)
 #include "holds.c"
 #include "calls.c"
 #include "probes.c"
+#include "allocations.c"
 
 static bool injector_mark(struct at_client *client, enum at_racer racer,
 			  enum at_phase phase, u32 cookie, bool may_sleep,
@@ -314,6 +315,7 @@ static bool injector_mark(struct at_client *client, enum at_racer racer,
 	if (WARN_ON_ONCE(racer >= AT_NR_RACERS || phase >= AT_NR_PHASES))
 		return false;
 
+	feed_task();
 	rcu_read_lock();
 	arming = rcu_dereference(injector.live);
 	if (!arming) {
@@ -338,6 +340,8 @@ static bool injector_mark(struct at_client *client, enum at_racer racer,
 
 		if (!rule_matches(rule, cookie, out))
 			continue;
+		if (rule->action == AT_NOMEM && !can_starve())
+			continue;
 		count = atomic64_inc_return(&rule->tried);
 		if (!rule_fires(rule, arming->seed, number, count))
 			continue;
@@ -349,7 +353,9 @@ static bool injector_mark(struct at_client *client, enum at_racer racer,
 		atomic64_inc(&rule->fired);
 		random = at_draw_random(arming->seed, number, count);
 		delay_ns = firing_delay_ns(rule, random);
-		if (rule->spins) {
+		if (rule->action == AT_NOMEM) {
+			starve_task(random);
+		} else if (rule->spins) {
 			spin_ns += delay_ns;
 		} else {
 			out->action = rule->action;
@@ -454,8 +460,10 @@ static void arm_rule(struct at_armed_rule *armed, const struct at_rule *rule,
 	armed->err = rule->err ?: at_default_errno(rule->phase);
 	armed->verbose = attr->verbose;
 	armed->task_filter = attr->task_filter;
-	armed->spins = rule->action == AT_DELAY &&
-		       !at_phase_of_device(rule->phase);
+	armed->spins = rule->action == AT_NOMEM ||
+		       (rule->action == AT_DELAY && !at_phase_of_device(rule->phase));
+	if (rule->action == AT_NOMEM)
+		place_failslab_probe();
 }
 
 /* Marks see @arming, and none uses what they saw before. */
@@ -1091,6 +1099,7 @@ static void __exit injector_exit(void)
 	misc_deregister(&injector_device);
 	remove_call_probes();
 	remove_probes();
+	remove_failslab_probe();
 	replace_live(NULL);
 	kfree(injector.shown);
 	free_pages_exact(injector.memory, injector.header->total_bytes);

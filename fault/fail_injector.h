@@ -46,6 +46,7 @@ enum at_action {
 	AT_RESET,
 	AT_REMOVE,
 	AT_SPURIOUS,
+	AT_NOMEM,
 	AT_NR_ACTIONS
 };
 

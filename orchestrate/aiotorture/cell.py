@@ -32,6 +32,8 @@ from aiotorture.plan import PlanError, parse
 from aiotorture.results import CellResult, Hits, Verdict
 from aiotorture.verdict import CellFacts, GuestEnd
 
+# 32 MiB of bounce buffers: what all requests of a plan may have mapped at once.
+BOUNCE = "swiotlb=16384,force"
 # After the race the agent drains, checks for leaks with bounded polling, and unloads.
 AFTERMATH_S = 45.0
 # The agent reports progress every 500 ms; a TCG guest whose vCPUs share a core with another is late
@@ -109,7 +111,11 @@ class Bench:
     def spec(self, cell: Cell) -> SubjectSpec:
         variant = Variant.PERF if cell.perf else Variant.PLAIN
         kernel = self.kernels[cell.kernel]
-        return SubjectSpec(kernel, cell.cpus, variant, targets.named(cell.target).preload(kernel))
+        preload = targets.named(cell.target).preload(kernel)
+        bounces = cell.plan.scenario.knob("bounce") == "1"
+        return SubjectSpec(
+            kernel, cell.cpus, variant, preload, extra_cmdline=(BOUNCE,) if bounces else ()
+        )
 
 
 def _silence(subject: Subject, watch: Watch, silent_s: float) -> None:

@@ -22,11 +22,11 @@ PHASES = (
 )  # fmt: skip
 ACTIONS = (
     "delay", "drop", "dup", "reorder", "corrupt", "short", "fail", "stall", "late", "steer",
-    "spurious", "reset", "remove",
+    "spurious", "reset", "remove", "nomem",
 )  # fmt: skip
 RACERS = ("submitter", "device", "canceller", "destroyer", "reaper")
 
-_RESOURCE = frozenset({"fail", "delay"})
+_RESOURCE = frozenset({"fail", "delay", "nomem"})
 _DRIVER = frozenset({"delay"})
 ACTIONS_AT: Mapping[str, frozenset[str]] = {
     "submit": _RESOURCE,

@@ -63,6 +63,7 @@ std::vector<Knob> common_knobs(const std::map<std::string_view, const char*>& de
         {"bytes", scope, Kind::choice, "stored", "", "", {"stored", "any", "none"}, "", "what a read gives: what was last written, something, or nothing that can be judged"},
         {"cancelled_errno", scope, Kind::integer, "125", "1", "4095", {}, "errno", "what the event of a cancelled request carries"},
         {"may_fail", scope, Kind::choice, "no", "", "", {"no", "EIO"}, "", "an errno that the target is made to answer"},
+        {"bounce", scope, Kind::integer, "0", "0", "1", {}, "", "the guest boots with swiotlb=force: DMA goes through bounce buffers"},
         {"stretch", scope, Kind::real, "0", "0", "1", {}, "share", "passages at probed functions and at the device's registers that are drawn out, with window control"},
         {"exit_kill", scope, Kind::integer, "0", "0", "1", {}, "", "end the race by a SIGKILL in mid-flight, so that exit_aio destroys the contexts"},
     };

@@ -147,12 +147,12 @@ const std::vector<std::string>& phase_names() {
 const std::vector<std::string>& action_names() {
     static const std::vector<std::string> names = {
         "delay", "drop", "dup",   "reorder", "corrupt", "short",   "fail",
-        "stall", "late", "steer", "reset",   "remove",  "spurious"};
+        "stall", "late", "steer", "reset",   "remove",  "spurious", "nomem"};
     return names;
 }
 
 bool action_fits(std::string_view phase, std::string_view action) {
-    static const std::vector<std::string> at_driver = {"fail", "delay"};
+    static const std::vector<std::string> at_driver = {"fail", "delay", "nomem"};
     static const std::vector<std::string> at_start = {
         "drop", "dup", "reorder", "corrupt", "short", "stall", "late", "delay", "reset", "remove"};
     static const std::vector<std::string> at_irq = {"delay",    "drop",  "dup",   "steer",

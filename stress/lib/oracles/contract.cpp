@@ -92,6 +92,8 @@ Permitted permitted_by(const Plan& plan, const KnobValues& knobs) {
         if (action == "delay")
             if (const auto delay = fault.key("delay"))
                 permitted.timeouts |= parse_duration_ns(*delay) >= timeout_ns / 4;
+        if (action == "nomem")
+            permitted.errnos.push_back(ENOMEM);
         if (action == "fail") {
             const auto error = fault.key("err");
             permitted.errnos.push_back(error ? static_cast<int>(parse_unsigned(*error))
