@@ -242,6 +242,7 @@ private:
         run.device = request.value("device", run.device);
         run.shared = request.value("shared", false);
         run.end_at_finding = request.value("end_at_finding", false);
+        run.mute = request.value("mute", run.mute);
         return run;
     }
 

@@ -56,7 +56,7 @@ void close_a_copy(at::Race& race, int fd, at::Random& random) {
 
 void close_loop(at::Race& race, at::Random random) {
     while (!race.stopped()) {
-        race.pause(random.logarithmic(1, 2000) * 1000);
+        race.pause_drawn(random, 1, 2000);
         const bool loaded = race.requests_in_flight();
         if (random.below(3))
             replace_file(race, race.device_fd(0));

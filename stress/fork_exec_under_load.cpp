@@ -105,7 +105,7 @@ void await(at::Race& race, pid_t pid) {
 
 void fork_loop(at::Race& race, at::Random random) {
     while (!race.stopped()) {
-        race.pause(random.logarithmic(1, 3000) * 1000);
+        race.pause_drawn(random, 1, 3000);
         const bool loaded = race.requests_in_flight();
         pid_t pid = 0;
         if (random.below(5) == 0) {

@@ -58,17 +58,17 @@ void reclaim_loop(at::Race& race, at::Random random) {
             }
         }
         race.shared().count(at::Counter::reclaims);
-        race.pause(random.logarithmic(1000, 50000) * 1000);
+        race.pause_drawn(random, 1000, 50000);
     }
 }
 
 void switch_loop(at::Race& race, at::Random random) {
     while (!race.stopped()) {
-        race.pause(random.logarithmic(5000, 200000) * 1000);
+        race.pause_drawn(random, 5000, 200000);
         const at::Calling calling(at::Call::hotplug);
         if (!at::write_file(cpu_switch, "0\n"))
             continue; // busy: EBUSY while another operation on CPUs is under way
-        race.pause(random.logarithmic(1000, 60000) * 1000);
+        race.pause_drawn(random, 1000, 60000);
         while (!at::write_file(cpu_switch, "1\n") && !race.stopped())
             race.pause(10000000);
         race.shared().count(at::Counter::hotplugs);

@@ -66,7 +66,7 @@ bool replace_device(at::Race& race, at::Random& random) {
     if (random.below(2)) {
         if (!tell(race, surprise, "1\n"))
             return false;
-        race.pause(random.logarithmic(1, 3000) * 1000);
+        race.pause_drawn(random, 1, 3000);
     }
     if (!tell(race, unbind, device))
         return false;
@@ -75,7 +75,7 @@ bool replace_device(at::Race& race, at::Random& random) {
     const int fd = race.device_fd(0);
     const at::Fd old(fcntl(fd, F_DUPFD_CLOEXEC, 0));
     ask_the_dead(race, fd);
-    race.pause(random.logarithmic(1, 2000) * 1000);
+    race.pause_drawn(random, 1, 2000);
     if (!tell(race, rebind, device) || !at::wait_for_node(race.device_path()))
         return false;
     const at::Fd fresh(open(race.device_path().c_str(), O_RDWR | O_CLOEXEC));
@@ -90,8 +90,9 @@ bool replace_device(at::Race& race, at::Random& random) {
 
 void remove_loop(at::Race& race, at::Random random) {
     while (!race.stopped()) {
-        race.pause(random.logarithmic(100, 30000) * 1000);
-        for (int i = 0; i < 50 && !race.stopped() && !race.requests_in_flight(); ++i)
+        race.pause_drawn(random, 100, 30000);
+        for (int i = race.blind() ? 50 : 0; i < 50 && !race.stopped() && !race.requests_in_flight();
+             ++i)
             race.pause(200000);
         if (!race.stopped() && !replace_device(race, random))
             return;
@@ -100,7 +101,7 @@ void remove_loop(at::Race& race, at::Random random) {
 
 void unload_loop(at::Race& race, at::Random random) {
     while (!race.stopped()) {
-        race.pause(random.logarithmic(100, 20000) * 1000);
+        race.pause_drawn(random, 100, 20000);
         long answer = 0;
         {
             const at::Calling calling(at::Call::delete_module);

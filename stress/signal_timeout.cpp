@@ -46,7 +46,7 @@ void signal_loop(at::Race& race, at::Random random) {
             if (syscall(SYS_tgkill, getpid(), tid, the_signal) == 0 && call != at::Call::none)
                 race.shared().count(at::Counter::signals_met);
         }
-        race.pause(random.logarithmic(50, 2000) * 1000);
+        race.pause_drawn(random, 50, 2000);
     }
 }
 

@@ -36,7 +36,7 @@ from aiotorture.verdict import CellFacts, GuestEnd
 BOUNCE = "swiotlb=16384,force"
 # After the race the agent drains, checks for leaks with bounded polling, and unloads.
 AFTERMATH_S = 45.0
-# The agent reports progress every 500 ms; a TCG guest whose vCPUs share a core with another is late
+# The agent reports progress every 100 ms; a TCG guest whose vCPUs share a core with another is late
 # by tens of milliseconds, one in a lock-up for ever.
 SILENCE_S = 20.0
 # After so much silence, or at the word of another CPU, the vCPUs are looked at: one that spins with
@@ -169,6 +169,7 @@ def _run_and_watch(
         "cell": cell.id,
         "shared": cell.lane == "local",
         "end_at_finding": cell.end_at_finding,
+        "mute": list(cell.mute),
     }
     said = 0
     look_at = 0.0
@@ -186,7 +187,7 @@ def _run_and_watch(
             console = subject.console()
             if len(console) != said and watch.host_found_s is None:
                 said = len(console)
-                if kernel_log.findings(console):
+                if _not_muted(kernel_log.findings(console), cell):
                     watch.host_found_s = now - run_began
             if answer is not None:
                 watch.result = answer.get("result", answer)
@@ -218,6 +219,10 @@ def _run_and_watch(
         watch.harness_error = f"the agent refused: {error}"
     watch.fate = subject.fate()
     watch.epitaph = subject.epitaph()
+
+
+def _not_muted(found: Sequence[Finding], cell: Cell) -> list[Finding]:
+    return [each for each in found if not any(each.is_of(oracle) for oracle in cell.mute)]
 
 
 def _host_findings(watch: Watch, console: str) -> list[Finding]:
@@ -398,7 +403,8 @@ def _judge(
     answer = watch.result or {}
     told = [Finding.from_json(f) for f in answer.get("findings", ())]
     kernel = bench.kernels[cell.kernel]
-    seen = _merge([*watch.findings, *told, *_host_findings(watch, console)])
+    every = _merge([*watch.findings, *told, *_host_findings(watch, console)])
+    seen = _not_muted(every, cell)
     harness_error = watch.harness_error or _overload(seen, starved)
     found = known.mark(
         [_beside_the_host(finding, starved) for finding in seen],
@@ -410,7 +416,8 @@ def _judge(
     facts = CellFacts(
         plan=cell.plan,
         findings=found,
-        guest=_FATE_TO_END[watch.fate],
+        # the death of a guest is told by a finding: nobody sees it where that is muted
+        guest=GuestEnd.ALIVE if cell.mute and not seen and every else _FATE_TO_END[watch.fate],
         has_result=watch.result is not None,
         counters=counters,
         minima=_minima(cell, describe),

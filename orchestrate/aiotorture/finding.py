@@ -25,6 +25,12 @@ class Finding:
     known: str | None = None
     lockup: bool = field(default=False, compare=False)
 
+    def is_of(self, oracle: str) -> bool:
+        """Is it of that oracle? A whole oracle (leak), or a part of one as signatures name it
+        (ledger/late): words of the path, from its begin."""
+        path = self.signature.replace(":", "/")
+        return oracle == self.oracle or path == oracle or path.startswith(f"{oracle}/")
+
     def to_json(self) -> dict[str, Any]:
         return {
             "oracle": self.oracle,

@@ -38,7 +38,8 @@ class Selection:
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell. `minima_scale` shrinks the scenario's contention minima for a shorter race."""
+    """One cell. `minima_scale` shrinks the scenario's contention minima for a shorter race; findings
+    of the oracles in `mute` are dropped, to see what the others see."""
 
     id: str
     target: str
@@ -51,6 +52,7 @@ class Cell:
     minima_scale: float = 1.0
     perf: bool = False
     end_at_finding: bool = False
+    mute: tuple[str, ...] = ()
 
     @property
     def control(self) -> bool:

@@ -52,6 +52,7 @@ std::vector<Knob> common_knobs(const std::map<std::string_view, const char*>& de
         {"cancel_oldest", scope, Kind::real, "0.5", "0", "1", {}, "share", "cancels that go for the oldest request in flight; the rest are spread evenly"},
         {"spin_max", scope, Kind::integer, "300", "0", "1000000", {}, "loops", "longest seeded spin between choosing a request and cancelling it"},
         {"aim", scope, Kind::real, "0.25", "0", "1", {}, "share", "racers' calls that are placed in a window of a request (docs/windows.md); 0: none is, blind stress"},
+        {"blind", scope, Kind::integer, "0", "0", "1", {}, "", "blind stress: racers at uniformly drawn requests and moments, nobody placed, held or drawn out (docs/windows.md)"},
         {"lives", scope, Kind::integer, "1", "1", "100000", {}, "processes", "processes one after another, each ended in mid-flight at a seeded moment (exit_under_load)"},
         {"life", scope, Kind::duration, "40ms", "1ms", "10s", {}, "", "longest life; lengths are drawn evenly over their logarithm"},
         {"end", scope, Kind::choice, "drawn", "", "", {"drawn", "kill", "exit", "exec"}, "", "how a life ends"},

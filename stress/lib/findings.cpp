@@ -4,6 +4,7 @@
 #include <array>
 #include <cstring>
 #include <sstream>
+#include <stdexcept>
 
 #include <nlohmann/json.hpp>
 
@@ -26,12 +27,30 @@ bool starved_host_explains(const std::string& signature) {
 
 } // namespace
 
+bool is_of(std::string_view oracle, const Finding& finding) {
+    const std::string_view path = finding.signature;
+    return oracle == finding.oracle || (path.starts_with(oracle) && (path.size() == oracle.size() ||
+                                                                     path[oracle.size()] == '/'));
+}
+
 nlohmann::json to_json(const Finding& finding) {
     return {{"oracle", finding.oracle},
             {"title", finding.title},
             {"signature", finding.signature},
             {"evidence", finding.evidence},
             {"lockup", starved_host_explains(finding.signature)}};
+}
+
+void FindingsRing::mute(const std::vector<std::string>& oracles) {
+    if (oracles.size() > most_muted)
+        throw std::runtime_error("mute: more oracles than can be muted at once");
+    for (std::size_t i = 0; i < oracles.size(); ++i)
+        copy_text(muted_[i], oracles[i]);
+}
+
+bool FindingsRing::mutes(const Finding& finding) const {
+    return std::any_of(std::begin(muted_), std::end(muted_),
+                       [&](const char* oracle) { return *oracle && is_of(oracle, finding); });
 }
 
 void FindingsRing::post(const Finding& finding) {

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <nlohmann/json_fwd.hpp>
@@ -20,12 +21,19 @@ struct Finding {
     std::vector<std::string> evidence;
 };
 
+// Is it of that oracle?  `oracle` is a whole oracle (leak) or a part of one, as signatures name it
+// (ledger/late): words of the path, from its begin.
+bool is_of(std::string_view oracle, const Finding& finding);
+
 nlohmann::json to_json(const Finding& finding);
 
 // Bounded and allocation-free for the writer; any thread may post, one reader collects.
 // A (oracle, title) pair is kept once with the evidence of its first few occurrences.
 class FindingsRing {
 public:
+    // Findings of these oracles are dropped from now on; before anybody posts.
+    void mute(const std::vector<std::string>& oracles);
+    bool mutes(const Finding& finding) const;
     void post(const Finding& finding);
     // Findings posted since the last call with the same `next`.
     std::vector<Finding> collect(std::uint32_t& next) const;
@@ -34,6 +42,7 @@ public:
 
 private:
     static constexpr std::uint32_t capacity = 48;
+    static constexpr std::size_t most_muted = 16;
     struct Entry {
         // release after the text is whole, acquire by the reader: the text is seen whole.
         std::atomic<std::uint32_t> ready;
@@ -45,6 +54,7 @@ private:
     std::atomic<std::uint32_t> claimed_;
     std::atomic<std::uint32_t> overflowed_;
     Entry entries_[capacity];
+    char muted_[most_muted][64] = {};
 };
 
 } // namespace at

@@ -100,6 +100,8 @@ const char* counter_name(Counter counter) {
 }
 
 void SharedRun::report(const Finding& finding) {
+    if (findings.mutes(finding))
+        return;
     std::uint64_t none = 0;
     // Whoever is first fixes the time; relaxed: read after the run alone.
     if (first_finding_ns.compare_exchange_strong(none, monotonic_ns(), std::memory_order_relaxed))

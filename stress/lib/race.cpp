@@ -60,10 +60,10 @@ Race::Race(const RaceSetup& setup, SharedRun& shared, std::byte* buffers)
       cancelled_errno_(knobs_.integer("cancelled_errno")),
       bytes_stored_(knobs_.text("bytes") == "stored"),
       bytes_judged_(knobs_.text("bytes") != "none"), permitted_(permitted_by(setup.plan, knobs_)),
-      cancellers_(knobs_.integer("cancellers") > 0), wait_bounds_(wait_bounds(setup.plan, knobs_)),
-      shared_(shared), buffers_(buffers), iocbs_(geometry_.slots),
-      iovecs_(std::size_t{geometry_.slots} * max_iovecs), bad_memory_(geometry_.max_length),
-      sync_ratio_(knobs_.real("sync_ratio")) {
+      cancellers_(knobs_.integer("cancellers") > 0), blind_(knobs_.integer("blind") != 0),
+      wait_bounds_(wait_bounds(setup.plan, knobs_)), shared_(shared), buffers_(buffers),
+      iocbs_(geometry_.slots), iovecs_(std::size_t{geometry_.slots} * max_iovecs),
+      bad_memory_(geometry_.max_length), sync_ratio_(knobs_.real("sync_ratio")) {
     regions_.reserve(geometry_.slots);
     for (std::uint32_t i = 0; i < geometry_.slots; ++i)
         regions_.emplace_back(geometry_.region_bytes);
@@ -160,14 +160,14 @@ void Race::until_death() {
     const std::uint64_t until =
         coarse_ns() + static_cast<std::uint64_t>(knobs_.nanoseconds("time"));
     // One life in eight may end before its first request.
-    while (random.below(8) && !stopped() && coarse_ns() < until && !requests_in_flight())
+    while (!blind_ && random.below(8) && !stopped() && coarse_ns() < until && !requests_in_flight())
         wait_for_change(submissions_, submissions_.load(std::memory_order_relaxed), ms);
     const auto longest_us = static_cast<std::uint32_t>(knobs_.nanoseconds("life") / 1000);
-    pause(std::uint64_t{random.logarithmic(1, longest_us)} * 1000);
+    pause_drawn(random, 1, longest_us);
     constexpr Call met[] = {Call::none,       Call::io_submit, Call::io_getevents,
                             Call::io_destroy, Call::pread,     Call::pwrite};
     const Call call = met[random.below(std::size(met))];
-    if (call != Call::none)
+    if (call != Call::none && !blind_)
         until_somebody_is_in(call, 5 * ms);
     if (stopped())
         return;

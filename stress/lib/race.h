@@ -84,6 +84,10 @@ public:
     void start_disturbers(std::uint32_t count, Disturbance body);
     bool stopped() const { return shared_.stop.load(std::memory_order_relaxed) != 0; }
     void pause(std::uint64_t ns); // until that long is over, or the race
+    // For a drawn time: short and long come alike, or, in blind stress, each as likely as any
+    // other.
+    void pause_drawn(Random& random, std::uint32_t least_us, std::uint32_t most_us);
+    bool blind() const { return blind_; }
     const KnobValues& knobs() const { return knobs_; }
     const Permitted& permitted() const { return permitted_; }
     const Geometry& geometry() const { return geometry_; }
@@ -167,6 +171,7 @@ private:
     void spin(Random& random) const; // a seeded time, at most spin_max
     void cancel_one(std::uint32_t slot);
     std::uint32_t choose_target(Random& random);
+    std::uint32_t any_in_flight(Random& random) const;
 
     int reap(std::uint32_t context, long min_nr, std::uint64_t timeout_ns);
     void on_event(const io_event& event, bool destroyed, std::uint64_t ring_empty_ns);
@@ -191,6 +196,7 @@ private:
     Permitted permitted_;
     bool removal_expected_ = false;
     const bool cancellers_; // the scenario has some
+    const bool blind_;
     const WaitBounds wait_bounds_;
     SharedRun& shared_;
     std::byte* const buffers_;

@@ -9,6 +9,8 @@
 namespace at {
 
 Race::Sought Race::scarce_outcome() const {
+    if (blind_)
+        return Sought::either;
     const std::uint64_t won = shared_.value(Counter::cancel_won);
     const std::uint64_t lost = shared_.value(Counter::cancel_lost);
     if (permitted_.cancels && won < lost)
@@ -16,7 +18,20 @@ Race::Sought Race::scarce_outcome() const {
     return lost < won ? Sought::loss : Sought::either;
 }
 
+// Each request in flight as likely as any other (Vitter, "Random sampling with a reservoir", 1985).
+std::uint32_t Race::any_in_flight(Random& random) const {
+    std::uint32_t chosen = max_slots;
+    std::uint32_t seen = 0;
+    for (std::uint32_t slot = 0; slot < geometry_.slots; ++slot)
+        if (in_flight(state_of(shared_.slots[slot].word.load(std::memory_order_relaxed))) &&
+            random.below(++seen) == 0)
+            chosen = slot;
+    return chosen;
+}
+
 std::uint32_t Race::choose_target(Random& random) {
+    if (blind_)
+        return any_in_flight(random);
     if (const std::uint32_t wanted = windows_ ? windows_->wanted_cancel() : max_slots;
         wanted < max_slots)
         return wanted;
@@ -132,6 +147,12 @@ void Race::cancel_loop(std::uint32_t, Random random) {
     WindowRacer racer(windows_.get(), Racer::canceller);
     std::uint32_t seen = submissions_.load(std::memory_order_acquire);
     while (!stopped()) {
+        if (blind_) {
+            pause_drawn(random, 0, blind_pause_us);
+            if (const std::uint32_t target = any_in_flight(random); target < max_slots)
+                cancel_one(target);
+            continue;
+        }
         if (placed_cancel(racer, random))
             continue;
         bool missed = false;

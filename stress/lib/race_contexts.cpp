@@ -41,7 +41,7 @@ void Race::sweep(std::uint32_t index) {
 
 // False when the context was left alone.
 bool Race::destroy(std::uint32_t index, Random& random) {
-    const Destruction what = destroy_context(shared_, index, random, true);
+    const Destruction what = destroy_context(shared_, index, random, !blind_);
     if (what == Destruction::ended) {
         sweep(index);
         make_context(index);
@@ -52,6 +52,11 @@ bool Race::destroy(std::uint32_t index, Random& random) {
 void Race::destroy_loop(std::uint32_t, Random random) {
     WindowRacer racer(windows_.get(), Racer::destroyer);
     while (!stopped()) {
+        if (blind_) {
+            pause_drawn(random, 0, blind_pause_us);
+            destroy(random.below(geometry_.contexts), random);
+            continue;
+        }
         if (placed_destroy(racer, random))
             continue;
         const std::uint32_t seen = submissions_.load(std::memory_order_acquire);

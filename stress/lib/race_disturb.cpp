@@ -24,6 +24,12 @@ void Race::pause(std::uint64_t ns) {
     wait_for_change(shared_.stop, 0, ns);
 }
 
+void Race::pause_drawn(Random& random, std::uint32_t least_us, std::uint32_t most_us) {
+    const std::uint32_t us = blind_ ? least_us + random.below(most_us - least_us + 1)
+                                    : random.logarithmic(least_us, most_us);
+    pause(std::uint64_t{us} * 1000);
+}
+
 bool Race::requests_in_flight() const {
     for (std::uint32_t i = 0; i < geometry_.contexts; ++i)
         if (shared_.contexts[i].in_flight.load(std::memory_order_acquire) > 0)

@@ -19,6 +19,8 @@ constexpr std::uint32_t target_pages = 256; // of one request: driver/zcdma.h, Z
 constexpr std::uint32_t recent_kept = 1024; // submissions a canceller can look back on
 constexpr std::uint32_t max_iovecs = max_segments + 1; // one more may be empty
 constexpr std::uint64_t ms = 1000000;
+// Between two calls of a blind racer, at most: as many calls as aimed ones make, or more.
+constexpr std::uint32_t blind_pause_us = 400;
 // Of the aimed share: a submitter that waits as a racer submits nothing meanwhile.
 constexpr double submitters_share = 0.25;
 

@@ -37,7 +37,9 @@ public:
         shared.timeout_ns = timeout_ns_;
     }
 
-    bool stretches() const override { return setup_.bound.knobs.real("stretch") > 0; }
+    bool stretches() const override {
+        return setup_.bound.knobs.real("stretch") > 0 && !setup_.bound.knobs.integer("blind");
+    }
 
     void choose_windows(SharedRun& shared) override {
         const KnobValues& knobs = setup_.bound.knobs;

@@ -40,8 +40,8 @@ using std::chrono::milliseconds;
 
 constexpr std::uint64_t ms = 1000000;
 constexpr milliseconds tick{10};
-constexpr milliseconds death_tick{1}; // what outlives a process does so for a short time
-constexpr std::uint64_t progress_ns = 500 * ms;
+constexpr milliseconds death_tick{1};           // what outlives a process does so for a short time
+constexpr std::uint64_t progress_ns = 100 * ms; // what a guest that dies has not told is little
 constexpr std::uint64_t scan_ns = 50 * ms;
 // Between SIGKILL and the diagnosis: an ordinary process of this size is gone in a few ms, one
 // whose requests all end in time-outs in three times the driver's time-out.
@@ -86,6 +86,7 @@ public:
           stressor_(make_stressor(setup_)), shared_memory_("aiotorture-ledger", sizeof(SharedRun)),
           buffers_("aiotorture-buffers", stressor_->buffers_bytes()),
           run_(*new (shared_memory_.start()) SharedRun) {
+        run_.findings.mute(request.mute);
         run_.cpus = std::min<std::uint32_t>(static_cast<std::uint32_t>(online_cpus()), max_cpus);
         stressor_->prepare(run_);
         life_seed_ = request.plan.seed;

@@ -28,7 +28,8 @@ struct RunRequest {
     std::vector<std::string> set_up;
     std::vector<std::string> tear_down;
     bool shared = false; // others use this machine: counts of all of it say nothing about the run
-    bool end_at_finding = false; // the race ends with the first; the checks follow as ever
+    bool end_at_finding = false;   // the race ends with the first; the checks follow as ever
+    std::vector<std::string> mute; // oracles whose findings are dropped: what would the others see?
 };
 
 // What the supervisor needs of whoever runs it; every call returns soon.

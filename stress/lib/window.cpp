@@ -82,7 +82,9 @@ std::uint32_t phase_before(std::uint8_t phase) {
 // --- which windows -------------------------------------------------------------------------------
 
 double aim_of(const Plan& plan, const KnobValues& knobs) {
-    const double aim = knobs.real("aim");
+    const double aim = knobs.integer("blind") ? 0 : knobs.real("aim");
+    if (knobs.integer("blind") && !plan.windows.empty())
+        throw PlanError("blind=1 places nobody: the plan has a window");
     return plan.windows.empty() ? aim : std::max(aim, 0.5);
 }
 

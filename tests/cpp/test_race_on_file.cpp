@@ -76,6 +76,24 @@ TEST_CASE("many lives, each ended in mid-flight, find nothing") {
     CHECK(result.at("counters").at("lives").get<int>() > 2);
 }
 
+TEST_CASE("blind stress makes all calls, finds nothing and places nobody") {
+    const auto result = run("scenario destroy_under_load cancel=none blind=1 time=1s requests=9000;"
+                            "seed 9");
+    INFO(result.dump());
+    CHECK(result.at("findings").empty());
+    CHECK(result.at("error").is_null());
+    CHECK(result.at("heat").is_null());
+    const auto& counters = result.at("counters");
+    CHECK(counters.at("cancel_calls").get<int>() > 50);
+    CHECK(counters.at("destroyed").get<int>() > 5);
+}
+
+TEST_CASE("blind stress and a planned window exclude each other") {
+    CHECK_THROWS_AS(run("scenario submit_cancel_race cancel=none blind=1 time=1s;"
+                        "window canceller in queue..start"),
+                    at::PlanError);
+}
+
 TEST_CASE("what cannot be run is an error and not a finding") {
     at::RunRequest request;
     request.plan = at::parse_plan("scenario submit_cancel_race depth=1024 submitters=16");

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from aiotorture import build, paths, score
+from aiotorture import build, paths
+from aiotorture.score.planted import HEADER, header_of
 
 PATCHES = sorted(build.mutants_folder().glob("*/*.patch"))
 
@@ -24,8 +25,8 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("patch", PATCHES, ids=[patch.stem for patch in PATCHES])
 def test_header_and_diff(patch: Path, sources: Path) -> None:
     text = patch.read_text()
-    header = score.header_of(text)
-    assert tuple(header) == score.HEADER
+    header = header_of(text)
+    assert tuple(header) == HEADER
     assert all(header.values())
     assert header["Name"] == patch.stem
     assert header["Race"] in ("yes", "no")
@@ -35,6 +36,6 @@ def test_header_and_diff(patch: Path, sources: Path) -> None:
 
 
 def test_there_are_fifty_driver_mutants_in_ten_classes() -> None:
-    headers = [score.header_of(patch.read_text()) for patch in PATCHES if "driver" in patch.parts]
+    headers = [header_of(patch.read_text()) for patch in PATCHES if "driver" in patch.parts]
     assert len(headers) >= 50
     assert len({header["Class"] for header in headers}) >= 10

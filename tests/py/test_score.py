@@ -1,4 +1,4 @@
-"""score.py: the order of the search, its budget, what it keeps, and its table."""
+"""score/: the order of the search, its budget and kernels, blind stress beside it, what is kept."""
 
 from __future__ import annotations
 
@@ -6,14 +6,19 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import sample_run
 
-from aiotorture import build, score
+from aiotorture import build, kernels
 from aiotorture.matrix import Cell
 from aiotorture.results import CellResult, Verdict
+from aiotorture.score import planted, search, table, trials, workers
+from aiotorture.score.planted import Method, Planted
+from aiotorture.score.trials import Trial, Walk
 
 PATCH = "Name: m\nClass: leak\nRace: yes\n\n--- a/driver/zcdma.c\n+++ b/driver/zcdma.c\n"
-ONE = score.Planted(build.Mutant("m", PATCH), score.header_of(PATCH))
+ONE = Planted(build.Mutant("m", PATCH), planted.header_of(PATCH))
+STOCK = Method(kernels=("6.1",))
 PASS = replace(
     sample_run.cell("submit_cancel_race", 2, "flag", "", Verdict.PASS),
     run_s=4.0,
@@ -29,12 +34,23 @@ SHOWN = replace(
 
 
 def cells() -> list[Cell]:
-    return score.cells_for(ONE, "6.1", 7, "2s")
+    return search.cells_for(ONE, "6.1", 7, "2s")
 
 
-def searched(*outcomes: CellResult, budget_s: float = 60.0) -> score.Trial:
-    given: Iterator[CellResult] = iter([*outcomes, *[PASS] * 100])
-    return score.search(ONE, cells(), lambda _cell: next(given), budget_s)
+class Runner:
+    """Answers cell after cell with what was given, then with PASS; remembers what it was asked."""
+
+    def __init__(self, *outcomes: CellResult) -> None:
+        self._given: Iterator[CellResult] = iter([*outcomes, *[PASS] * 1000])
+        self.asked: list[Cell] = []
+
+    def __call__(self, cell: Cell) -> CellResult:
+        self.asked.append(cell)
+        return next(self._given)
+
+
+def searched(*outcomes: CellResult, method: Method = STOCK) -> Trial:
+    return search.search(ONE, 7, method, Runner(*outcomes))
 
 
 def test_each_round_visits_every_plan_once() -> None:
@@ -42,7 +58,7 @@ def test_each_round_visits_every_plan_once() -> None:
 
     def row(cell: Cell) -> tuple[str, ...]:
         name = cell.plan.scenario.name
-        return ("" if name in score.EVERY_PLAN else name, *map(str, cell.plan.faults))
+        return ("" if name in search.EVERY_PLAN else name, *map(str, cell.plan.faults))
 
     rows = {row(cell) for cell in ordered}
     assert {row(cell) for cell in ordered[: len(rows)]} == rows
@@ -54,51 +70,156 @@ def test_each_round_visits_every_plan_once() -> None:
 
 def test_the_order_and_the_cells_come_from_the_seed() -> None:
     assert [c.id for c in cells()] == [c.id for c in cells()]
-    other = score.cells_for(ONE, "6.1", 8, "2s")
+    other = search.cells_for(ONE, "6.1", 8, "2s")
     assert [c.plan for c in other] != [c.plan for c in cells()]
 
 
 def test_time_and_requests_add_up_to_the_first_finding() -> None:
-    trial = searched(PASS, SHOWN)
-    assert (trial.found, trial.cells, trial.requests, trial.seconds) == (True, 2, 1077, 4.5)
-    assert (trial.oracle, trial.title) == ("hang", sample_run.HANG.title)
+    found = searched(PASS, SHOWN).aimed
+    assert (found.found, found.cells, found.requests, found.seconds) == (True, 2, 1077, 4.5)
+    assert (found.oracle, found.title) == ("hang", sample_run.HANG.title)
+    assert found.signature == sample_run.HANG.signature
+
+
+def test_requests_that_a_dead_guest_did_not_tell_count_as_made() -> None:
+    died = replace(SHOWN, run_s=None, requests_to_first_finding=0)
+    assert searched(died).aimed.requests == search.UNTOLD_REQUESTS
+    assert searched(replace(died, requests_to_first_finding=9000)).aimed.requests == 9000
 
 
 def test_a_miss_spends_the_budget_and_no_more() -> None:
-    trial = searched(budget_s=10.0)
-    assert (trial.found, trial.cells, trial.seconds) == (False, 3, 12.0)
+    missed = searched(method=replace(STOCK, budget_s=10.0)).aimed
+    assert (missed.found, missed.cells, missed.seconds, missed.cap) == (False, 3, 12.0, "time")
 
 
 def test_a_known_bug_and_a_miss_are_not_found() -> None:
     trial = searched(replace(PASS, verdict=Verdict.MISS), replace(PASS, verdict=Verdict.ERROR))
-    assert not trial.found and trial.errors == 1
+    assert not trial.aimed.found and trial.aimed.errors == 1
+
+
+def test_kernels_share_the_budget_one_after_another() -> None:
+    method = Method(kernels=("6.1", "kasan", "lockdep"), budget_s=20.0)
+    assert [s for _, s in method.shares()] == pytest.approx([12.0, 4.0, 4.0])
+    run = Runner()
+    trial = search.search(ONE, 7, method, run)
+    assert [cell.kernel for cell in run.asked] == ["6.1"] * 3 + ["kasan", "lockdep"]
+    assert (trial.aimed.cells, trial.aimed.cap) == (5, "time")
+    on_kasan = search.search(ONE, 7, method, Runner(PASS, PASS, PASS, SHOWN)).aimed
+    assert (on_kasan.kernel, on_kasan.seconds) == ("kasan", 12.5)
+
+
+def test_a_debug_kernel_that_is_not_built_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "pinned", lambda name: object() if name == "kasan" else None)
+    assert workers.cached(("6.1", "kasan", "lockdep")) == (("6.1", "kasan"), ("lockdep",))
+
+
+def test_blind_stress_runs_the_same_cells_in_the_same_order() -> None:
+    run = Runner(PASS, SHOWN)
+    trial = search.search(ONE, 7, replace(STOCK, blind=True), run)
+    aimed, blind = run.asked[:2], run.asked[2:]
+    assert [cell.id for cell in blind[:2]] == [f"{cell.id}-blind" for cell in aimed]
+    assert all(cell.plan.scenario.knob("blind") == "1" for cell in blind)
+    assert all(cell.plan.faults == was.plan.faults for cell, was in zip(blind, cells(), strict=False))
+    assert trial.blind is not None and trial.blind.cap == "time" and not trial.blind.found
+
+
+def test_blind_stress_is_given_up_at_twenty_times_the_requests() -> None:
+    blind = searched(SHOWN, method=replace(STOCK, blind=True)).blind
+    assert blind == Walk(False, seconds=8.0, requests=2000, cells=2, cap="requests")
+    full = searched(SHOWN, method=replace(STOCK, blind=True, blind_full=True)).blind
+    assert full is not None and (full.seconds, full.cap) == (60.0, "time")
+
+
+def test_what_is_no_race_is_not_given_to_blind_stress() -> None:
+    text = PATCH.replace("Race: yes", "Race: no")
+    other = Planted(build.Mutant("m", text), planted.header_of(text))
+    assert search.search(other, 7, replace(STOCK, blind=True), Runner(SHOWN)).blind is None
+    assert planted.identity(other, replace(STOCK, blind=True)) == planted.identity(other, STOCK)
+
+
+def test_muted_oracles_are_told_to_every_cell() -> None:
+    run = Runner(SHOWN)
+    trial = search.search(ONE, 7, replace(STOCK, without=("ledger/late",)), run)
+    assert run.asked[0].mute == ("ledger/late",) and trial.without == ("ledger/late",)
+    assert run.asked[0].id.endswith("-m-no-ledger-late-s7")
+    assert str(run.asked[0].plan) == str(cells()[0].plan).replace("time=2s", "time=1200ms")
 
 
 def test_trials_are_kept_whole_or_passed_over(tmp_path: Path) -> None:
-    trial = replace(searched(SHOWN), identity="i", seed=3)
-    score.append(tmp_path, trial)
-    with (tmp_path / score.SCORE).open("a") as torn:
-        torn.write('{"schema": 1, "mutant"')
-    assert score.read(tmp_path) == [trial]
+    trial = searched(SHOWN, method=replace(STOCK, blind=True))
+    path = tmp_path / trials.SCORE
+    trials.append(path, trial.to_json())
+    with path.open("a") as torn:
+        torn.write('{"schema": 2, "mutant"')
+    trials.append(path, replace(trial, seed=8).to_json())
+    assert trials.read(tmp_path) == [trial, replace(trial, seed=8)]
 
 
 def test_exit_status() -> None:
-    found, missed = searched(SHOWN), searched(budget_s=1.0)
-    assert score.exit_status(score.rows([found])) == 0
-    assert score.exit_status(score.rows([found, missed])) == 1
-    assert score.exit_status(score.rows([replace(missed, errors=1)])) == 3
-    assert score.exit_status(score.rows([replace(found, errors=1)])) == 0
-    assert score.exit_status([]) == 3
+    found, missed = searched(SHOWN), searched(method=replace(STOCK, budget_s=1.0))
+
+    def broken(trial: Trial) -> Trial:
+        return replace(trial, aimed=replace(trial.aimed, errors=1))
+
+    assert table.exit_status(table.rows([found])) == 0
+    assert table.exit_status(table.rows([found, missed])) == 1
+    assert table.exit_status(table.rows([broken(missed)])) == 3
+    assert table.exit_status(table.rows([broken(found)])) == 0
+    assert table.exit_status([]) == 3
 
 
 def test_the_table_counts_seeds() -> None:
-    [row] = score.rows([searched(SHOWN), searched(PASS, SHOWN), searched(budget_s=1.0)])
+    missed = searched(method=replace(STOCK, budget_s=1.0))
+    [row] = table.rows([searched(SHOWN), searched(PASS, SHOWN), missed])
     assert (row.found, row.trials, row.kind, row.race) == (2, 3, "leak", True)
-    assert "| m | leak | yes | 2/3 | hang |" in score.markdown([row])
-    assert score.summary([row])[-1] == "sometimes: m 2/3"
+    assert "| m | leak | yes | 2/3 | hang |" in table.markdown([row])
+    assert table.summary([row], 60.0)[-1] == "sometimes: m 2/3"
 
 
-def test_identity_follows_the_patch() -> None:
+def blind_trial(requests: int, found: bool, cap: str = "") -> Trial:
+    trial = searched(SHOWN)
+    return replace(trial, blind=Walk(found, seconds=9.0, requests=requests, cap=cap))
+
+
+def test_the_ratio_is_a_lower_bound_where_blind_stress_was_given_up() -> None:
+    [row] = table.rows([blind_trial(770, True), blind_trial(1540, False, "requests")])
+    assert row.ratios == (10.0, 20.0) and row.ratios_open and row.ratio == 15.0
+    assert (row.blind_found, row.blind_misses) == (1, False)
+    assert "| 1/2 | ≥1155 (770..1540) | ≥15 |" in table.markdown([row])
+
+
+def test_a_race_is_missed_by_blind_stress_only_with_the_whole_budget() -> None:
+    [missed] = table.rows([blind_trial(9000, False, "time")] * 2 + [blind_trial(80, True)])
+    [open_] = table.rows([blind_trial(9000, False, "requests")] * 3)
+    assert missed.blind_misses and not open_.blind_misses
+    said = "\n".join(table.summary([missed, open_], 60.0))
+    assert "missed 1 of 2 races" in said and "before: 1" in said
+
+
+def test_the_readme_has_the_part_between_its_marks_replaced(tmp_path: Path) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text(f"a\n{table.BEGIN}\nold\n{table.END}\nb\n")
+    rows = table.rows([blind_trial(770, True)])
+    part = table.readme_part(rows, "how", table.summary(rows, 60.0), {"m": "9/10"})
+    for _ in range(2):
+        table.put_between_marks(readme, part)
+        text = readme.read_text()
+        assert text.startswith("a\n") and text.endswith(f"{table.END}\nb\n") and "old" not in text
+        assert "| m | leak | 1/1 | hang | 0.5 | 77 | 1/1, 770, 10 | 9/10 |" in text
+
+
+def test_the_readme_has_the_marks() -> None:
+    text = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+    assert text.count(table.BEGIN) == text.count(table.END) == 1
+
+
+def test_identity_follows_the_patch_and_the_method() -> None:
     other = replace(ONE, mutant=build.Mutant("m", PATCH + " \n"))
-    assert score.identity(ONE, "6.1", 60) == score.identity(ONE, "6.1", 60)
-    assert score.identity(ONE, "6.1", 60) != score.identity(other, "6.1", 60)
+    made = {
+        planted.identity(one, method)
+        for one in (ONE, other)
+        for method in (STOCK, replace(STOCK, blind=True), replace(STOCK, slice_time="2s"),
+                       replace(STOCK, without=("leak",)), replace(STOCK, kernels=("6.1", "kasan")))
+    }  # fmt: skip
+    assert len(made) == 10
+    assert planted.identity(ONE, STOCK) == planted.identity(ONE, replace(STOCK))

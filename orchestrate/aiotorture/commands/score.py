@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
-import shutil
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from aiotorture import accel, kernels, options, paths, results, rundir, score, setup
-from aiotorture import scratch as scratch_folder
-from aiotorture.cell import Bench
+from aiotorture import accel, kernels, options, paths, results, rundir
 from aiotorture.cli import parser
 from aiotorture.errors import ConfigurationError
-from aiotorture.lanes import lane_named
+from aiotorture.matrix import Cell
 from aiotorture.plan import duration_ns
+from aiotorture.score import alone, planted, repeats, search, table, trials, workers
+from aiotorture.score.planted import Method, Planted
 
 SEEDS = 3
 NS_PER_S = 1e9
+README = paths.ROOT / "README.md"
 
 
 def _seconds(text: str, flag: str) -> float:
@@ -37,7 +40,7 @@ def _folder(given: str | None, resume: bool) -> Path:
         except OSError as error:
             raise ConfigurationError(f"--out {path}: {error.strerror}") from error
         return path
-    kept = sorted(path.parent for path in paths.REPORTS.glob(f"*/{score.SCORE}"))
+    kept = sorted(path.parent for path in paths.REPORTS.glob(f"*/{trials.SCORE}"))
     if resume and not kept:
         raise ConfigurationError(f"there is no score under {paths.REPORTS}")
     return kept[-1] if resume else rundir.new_run_dir("score")
@@ -47,96 +50,234 @@ def _on_signal(_number: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def main(arguments: Sequence[str]) -> int:
+def _arguments(arguments: Sequence[str]) -> argparse.Namespace:
     made = parser("score")
     made.add_argument("--mutant", action="append", metavar="M", help="only this one (repeatable)")
     made.add_argument("--seeds", type=int, default=SEEDS, metavar="N", help="trials of each")
     made.add_argument("--seed", type=int, default=1, metavar="N", help="the first trial's seed")
-    made.add_argument("--kernel", metavar="K", help="row of kernels.toml")
-    made.add_argument("--time", default=f"{score.BUDGET_S:g}s", metavar="D",
+    made.add_argument("--kernel", metavar="K[,K…]",
+                      help="rows of kernels.toml that share the time; one that is not here is left out")
+    made.add_argument("--time", default=f"{planted.BUDGET_S:g}s", metavar="D",
                       help="guest time that a search may take")
-    made.add_argument("--slice", default=score.SLICE, metavar="D", help="length of each race")
+    made.add_argument("--slice", default=planted.SLICE, metavar="D", help="length of each race")
+    made.add_argument("--blind", action="store_true",
+                      help="then blind stress for races, up to the time or 20 times the requests")
+    made.add_argument("--blind-full", action="store_true", help="--blind, always up to the time")
+    made.add_argument("--without", action="append", default=[], metavar="ORACLE",
+                      help="findings of it do not count: leak, ledger/late, … (repeatable)")
+    made.add_argument("--alone", action="store_true",
+                      help="no new searches: for each oracle, which of the mutants kept it alone finds")
+    made.add_argument("--repro", type=int, metavar="N",
+                      help="no new searches: replay each mutant's token N times")
+    made.add_argument("--table", nargs="?", const=str(README), metavar="FILE",
+                      help="no new searches: what is kept, as the score of the README (or FILE)")
     made.add_argument("--jobs", type=int, default=options.DEFAULT_JOBS, metavar="N",
                       help="guests side by side (default 2)")
     made.add_argument("--out", metavar="DIR", help="folder of the score; goes on with what is there")
     made.add_argument("--resume", action="store_true", help="go on with the last score")
     given = made.parse_args(arguments)
-    if given.seeds < 1 or given.jobs < 1 or given.seed < 0:
-        raise ConfigurationError("--seeds and --jobs: from 1 up; --seed: from 0 up")
-    budget_s = _seconds(given.time, "--time")
-    _seconds(given.slice, "--slice")
-    kernel = given.kernel or kernels.default_series()[0]
-    kernels.row_of(kernel)
-    chosen = score.planted(given.mutant or ())
-    folder = _folder(given.out, given.resume)
-    wanted = [
-        score.Task(one, seed, score.identity(one, kernel, budget_s))
-        for seed in range(given.seed, given.seed + given.seeds)
-        for one in chosen
-    ]
-    kept = {(trial.identity, trial.seed): trial for trial in score.read(folder)}
-    missing = [task for task in wanted if (task.identity, task.seed) not in kept]
-    out = sys.stderr if given.json else sys.stdout
-    print(f"score: {len(missing)} searches of {len(wanted)} to run, in {folder}", file=out, flush=True)
+    if given.seeds < 1 or given.jobs < 1 or given.seed < 0 or (given.repro or 1) < 1:
+        raise ConfigurationError("--seeds, --jobs and --repro: from 1 up; --seed: from 0 up")
+    return given
 
-    def on_trial(trial: score.Trial) -> None:
-        what = f"{trial.oracle}: {trial.title}" if trial.found else "not found"
-        print(f"{'FOUND' if trial.found else 'MISSED':6} {trial.mutant} s{trial.seed} "
-              f"{trial.seconds:.1f} s {trial.requests} requests  {what}", file=out, flush=True)
 
-    if missing:
-        _run(missing, folder, kernel, given.slice, budget_s, given.jobs, on_trial)
-    kept = {(trial.identity, trial.seed): trial for trial in score.read(folder)}
-    trials = [kept[key] for task in wanted if (key := (task.identity, task.seed)) in kept]
-    table = score.rows(trials)
-    (folder / score.TABLE).write_text(score.markdown(table))
-    status = score.exit_status(table)
+class _Score:
+    """One folder's score: what is kept there, and what this command adds."""
+
+    def __init__(self, given: argparse.Namespace) -> None:
+        self.given = given
+        self.out = sys.stderr if given.json else sys.stdout
+        names = given.kernel.split(",") if given.kernel else [kernels.default_series()[0]]
+        here, absent = workers.cached(kernels.names(names))
+        if absent:
+            self.say(f"left out, not built here: {', '.join(absent)} (./aiotorture kernels build)")
+        _seconds(given.slice, "--slice")
+        self.method = Method(
+            kernels=here,
+            budget_s=_seconds(given.time, "--time"),
+            slice_time=given.slice,
+            blind=given.blind or given.blind_full,
+            blind_full=given.blind_full,
+            without=tuple(given.without),
+        )
+        self.chosen = planted.planted(given.mutant or ())
+        existing = given.alone or given.repro or given.table
+        self.folder = _folder(given.out, given.resume or bool(existing))
+        self._lock = threading.Lock()
+
+    def say(self, line: str) -> None:
+        print(line, file=self.out, flush=True)
+
+    def kept(self) -> list[trials.Trial]:
+        """The newest trial of each mutant and seed, of the mutants chosen."""
+        names = {one.name for one in self.chosen}
+        newest = {
+            (trial.mutant, trial.seed): trial
+            for trial in trials.read(self.folder)
+            if trial.mutant in names
+        }
+        return list(newest.values())
+
+    # ---------------------------------------------------------------- searches
+
+    def searches(self) -> list[trials.Trial]:
+        """Runs what is missing, and returns all that was asked for."""
+        wanted = [
+            (one, seed, planted.identity(one, self.method))
+            for seed in range(self.given.seed, self.given.seed + self.given.seeds)
+            for one in self.chosen
+        ]
+        kept = self._by_identity(trials.SCORE)
+        missing = [each for each in wanted if (each[2], each[1]) not in kept]
+        self.say(f"score: {len(missing)} searches of {len(wanted)} to run, in {self.folder}")
+        tasks = [self._search_task(one, seed, self.method, trials.SCORE) for one, seed, _ in missing]
+        self._run(tasks, [one for one, _, _ in missing])
+        kept = self._by_identity(trials.SCORE)
+        return [kept[key] for _, seed, name in wanted if (key := (name, seed)) in kept]
+
+    def _by_identity(self, name: str) -> dict[tuple[str, int], trials.Trial]:
+        return {(trial.identity, trial.seed): trial for trial in trials.read(self.folder, name)}
+
+    def _search_task(self, one: Planted, seed: int, method: Method, name: str) -> workers.Task:
+        def task(run: search.Run) -> None:
+            trial = search.search(one, seed, method, run)
+            trial = dataclasses.replace(trial, git=rundir.git_commit())
+            with self._lock:
+                trials.append(self.folder / name, trial.to_json())
+                self.say(_line(trial))
+
+        return task
+
+    def alone(self) -> list[trials.Trial]:
+        """For each oracle, mutants that it showed first are searched for without it, until enough are
+        missed then."""
+        by_name = {one.name: one for one in self.chosen}
+        for oracle, shown in alone.candidates(self.kept()).items():
+            method = dataclasses.replace(
+                self.method, blind=False, blind_full=False, without=(oracle,)
+            )
+            self.say(f"{oracle}: first to show {len(shown)} mutants")
+            for trial in shown:
+                kept = trials.read(self.folder, alone.ALONE)
+                if len(alone.found_by_it_alone(kept, oracle)) >= alone.ENOUGH:
+                    break
+                one = by_name[trial.mutant]
+                done = {(each.identity, each.seed) for each in kept}
+                if (planted.identity(one, method), trial.seed) not in done:
+                    self._run([self._search_task(one, trial.seed, method, alone.ALONE)], [one])
+        return trials.read(self.folder, alone.ALONE)
+
+    # ---------------------------------------------------------------- replays
+
+    def replays(self, tries: int) -> list[repeats.Replayed]:
+        missing = repeats.wanted(self.kept(), repeats.read(self.folder), tries)
+        self.say(f"score: {len(missing)} tokens to replay {tries} times, in {self.folder}")
+
+        def task_for(trial: trials.Trial) -> workers.Task:
+            def task(run: Callable[[Cell], results.CellResult]) -> None:
+                replayed = repeats.replay(trial, self.folder, tries, run)
+                with self._lock:
+                    trials.append(self.folder / repeats.REPEATS, dataclasses.asdict(replayed))
+                    self.say(f"{replayed.mutant} {replayed.token}: same title {replayed.same} of "
+                             f"{tries}, any of its cell {replayed.hits}")
+
+            return task
+
+        by_name = {one.name: one for one in self.chosen}
+        found_on = tuple(dict.fromkeys(trial.aimed.kernel for trial in missing))
+        tasks = [task_for(trial) for trial in missing]
+        self._run(tasks, [by_name[trial.mutant] for trial in missing], found_on)
+        return repeats.read(self.folder)
+
+    def _run(
+        self, tasks: Sequence[workers.Task], ones: Sequence[Planted], rows: tuple[str, ...] = ()
+    ) -> None:
+        if not tasks:
+            return
+        # SIGINT too: a shell's background jobs inherit it ignored
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _on_signal)
+        jobs = min(self.given.jobs, len(tasks))
+        series = rows or self.method.kernels
+        with workers.benches(self._sample(ones, series), self.folder, jobs) as made:
+            described = rundir.describe_run(
+                self.folder, ["./aiotorture", *sys.argv[1:]], "score", made[0].kernels,
+                accel.chosen(Path(made[0].kernels[series[0]].image)), jobs, len(tasks),
+            )  # fmt: skip
+            results.write_run(self.folder, described)
+            workers.Workers(made).run(tasks)
+
+    def _sample(self, ones: Sequence[Planted], series: tuple[str, ...]) -> list[Cell]:
+        """Enough for the ready guests of all, and for the builds of the first kernel; a debug
+        kernel's modules are built when a mutant comes to it."""
+        sample = []
+        for kernel in series:
+            for one in {one.name: one for one in ones}.values():
+                cells = search.cells_for(one, kernel, 0, self.method.slice_time)
+                sample += list({cell.cpus: cell for cell in cells}.values())
+                if kernel != series[0]:
+                    break
+        return sample
+
+
+def _line(trial: trials.Trial) -> str:
+    aimed, blind = trial.aimed, trial.blind
+    what = f"{aimed.oracle}: {aimed.title}" if aimed.found else "not found"
+    without = f" without {', '.join(trial.without)}" if trial.without else ""
+    beside = ""
+    if blind is not None:
+        ended = "found" if blind.found else f"not found, ended by {blind.cap}"
+        beside = f"; blind {ended}, {blind.seconds:.1f} s {blind.requests} requests"
+    return (f"{'FOUND' if aimed.found else 'MISSED':6} {trial.mutant} s{trial.seed}{without} "
+            f"{aimed.kernel} {aimed.seconds:.1f} s {aimed.requests} requests  {what}{beside}")
+
+
+def _how(kept: Sequence[trials.Trial]) -> str:
+    """Under what the kept trials were measured."""
+    seeds = len({trial.seed for trial in kept})
+    rows = ", ".join(dict.fromkeys(name for trial in kept for name in trial.kernels))
+    commits = ", ".join(dict.fromkeys(trial.git for trial in kept if trial.git))
+    day = time.strftime("%Y-%m-%d", time.gmtime())
+    return f"{len(kept)} searches, {seeds} seeds each, kernels {rows}; {commits or 'no commit'}, {day}."
+
+
+def main(arguments: Sequence[str]) -> int:
+    given = _arguments(arguments)
+    score = _Score(given)
+    if given.alone:
+        kept = score.alone()
+        text = alone.markdown(kept)
+        (score.folder / "alone.md").write_text(text)
+        print(json.dumps([each.to_json() for each in kept]) if given.json else text)
+        return 0
+    if given.repro:
+        replayed = score.replays(given.repro)
+        said = repeats.summary(replayed)
+        print(json.dumps([dataclasses.asdict(each) for each in replayed]) if given.json
+              else "\n".join(said))  # fmt: skip
+        return 0
+    made = score.kept() if given.table else score.searches()
+    rows = table.rows(made)
+    replayed = repeats.read(score.folder)
+    lines = table.summary(rows, score.method.budget_s) + repeats.summary(replayed)
+    text = table.markdown(rows, repeats.by_mutant(replayed))
+    (score.folder / table.TABLE).write_text(text)
+    if given.table:
+        if not rows:
+            raise ConfigurationError(f"nothing is kept in {score.folder}")
+        part = table.readme_part(rows, _how(made), lines, repeats.by_mutant(replayed))
+        table.put_between_marks(Path(given.table), part)
+        score.say(f"{given.table}: {len(rows)} mutants, from {score.folder}")
+        return 0
+    status = table.exit_status(rows)
     if given.json:
         print(json.dumps({
-            "folder": str(folder), "exit_status": status,
-            "mutants": [dataclasses.asdict(row) for row in table],
+            "folder": str(score.folder), "exit_status": status, "summary": lines,
+            "mutants": [dataclasses.asdict(row) for row in rows],
         }))  # fmt: skip
     else:
-        print(score.markdown(table), end="")
-        for line in score.summary(table):
+        print(text, end="")
+        for line in lines:
             print(line)
-        print(folder / score.TABLE)
+        print(score.folder / table.TABLE)
     return status
-
-
-def _run(
-    tasks: Sequence[score.Task],
-    folder: Path,
-    kernel: str,
-    slice_time: str,
-    budget_s: float,
-    jobs: int,
-    on_trial: Callable[[score.Trial], None],
-) -> None:
-    # SIGINT too: a shell's background jobs inherit it ignored
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _on_signal)
-    scratch = scratch_folder.make()
-    try:
-        # one cell of each mutant and CPU count: enough for every build and every ready guest
-        sample = [
-            cell
-            for task in {task.one.name: task for task in tasks}.values()
-            for cell in {c.cpus: c for c in
-                         score.cells_for(task.one, kernel, task.seed, slice_time)}.values()
-        ]
-        first = setup.for_cells(sample, "qemu", folder, scratch / "main")
-        benches = [
-            Bench(lane_named("qemu", scratch / f"guests{n}"), first.kernels, folder)
-            for n in range(min(jobs, len(tasks)))
-        ]
-        for n in range(len(benches)):
-            (scratch / f"guests{n}").mkdir()
-        why = accel.chosen(Path(first.kernels[kernel].image))
-        described = rundir.describe_run(
-            folder, ["./aiotorture", *sys.argv[1:]], "score", first.kernels, why, jobs, len(tasks)
-        )
-        results.write_run(folder, described)
-        score.Workers(benches, kernel, slice_time, budget_s, on_trial).run(tasks)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)

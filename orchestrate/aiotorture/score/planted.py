@@ -1,0 +1,84 @@
+"""Mutants with what their headers say, and what a search is told: kernels, budget, who is muted."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from aiotorture import build, paths
+
+BUDGET_S = 60.0
+# Long enough for a thousand requests under emulation, short enough to see every plan twice within
+# the budget; what a plan does once (remove, reset) it does within the first second. A race's end is
+# also when leaks are judged, so short races find them early.
+SLICE = "1200ms"
+# Of several kernels the first, which is the fastest, is given most: what a stock kernel can show it
+# shows soon, and a debug kernel is asked for what it alone sees.
+FIRST_SHARE = 0.6
+HEADER = ("Name", "Class", "Mechanism", "Symptom", "Source", "Race", "Kernel", "Oracle")
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A mutant with what the header of its patch says of it."""
+
+    mutant: build.Mutant
+    header: dict[str, str]
+
+    @property
+    def name(self) -> str:
+        return self.mutant.name
+
+    @property
+    def kind(self) -> str:
+        return self.header.get("Class", "?")
+
+    @property
+    def race(self) -> bool:
+        return self.header.get("Race", "").startswith("yes")
+
+
+@dataclass(frozen=True)
+class Method:
+    """How a mutant is searched for. `blind`: races are given to blind stress as well; `blind_full`:
+    that goes on to the end of the budget. `without`: oracles whose findings do not count."""
+
+    kernels: tuple[str, ...]
+    budget_s: float = BUDGET_S
+    slice_time: str = SLICE
+    blind: bool = False
+    blind_full: bool = False
+    without: tuple[str, ...] = ()
+
+    def shares(self) -> list[tuple[str, float]]:
+        """Each kernel with its part of the budget, in guest-seconds; they add up to it."""
+        first, *others = self.kernels
+        if not others:
+            return [(first, self.budget_s)]
+        each = self.budget_s * (1 - FIRST_SHARE) / len(others)
+        return [(first, self.budget_s * FIRST_SHARE), *((other, each) for other in others)]
+
+
+def header_of(patch: str) -> dict[str, str]:
+    """The `Name: …` lines before the diff."""
+    lines = patch.split("\n--- ", 1)[0].splitlines()
+    pairs = (line.split(":", 1) for line in lines if ":" in line)
+    return {name.strip(): text.strip() for name, text in pairs}
+
+
+def planted(words: Sequence[str]) -> list[Planted]:
+    """The mutants named, or all of them; ConfigurationError for an unknown one."""
+    chosen = [build.find_mutant(word) for word in (words or build.mutant_names())]
+    return [Planted(mutant, header_of(mutant.patch)) for mutant in chosen]
+
+
+def identity(one: Planted, method: Method) -> str:
+    """Of the mutant, of the sources it changes, and of what searches."""
+    folders = [paths.ROOT / name for name in ("driver", "fault", "stress")]
+    sources = paths.tree_hash(folders, frozenset({".c", ".h", ".cpp"}))
+    plans = (paths.ORCHESTRATE / "matrix.toml").read_text()
+    if not one.race:
+        method = dataclasses.replace(method, blind=False, blind_full=False)
+    parts = [one.mutant.patch, repr(method), sources, plans]
+    return paths.content_hash(part.encode() for part in parts)

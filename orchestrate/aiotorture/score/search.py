@@ -1,0 +1,169 @@
+"""The default search, and blind stress beside it.
+
+    mutant, seed -> cells of the search profile in a seeded order -> first FAIL, or the budget is spent
+
+The order is drawn so that each round visits every plan once, with scenario and CPUs drawn anew: a
+short search has then seen all faults. A cell's race is cut to a slice, for the same reason. No plan
+is made for a mutant; the header of its patch is read for the table alone. Several kernels share the
+budget, one after another, each with an order of its own from the beginning.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Callable, Iterable, Sequence
+
+from aiotorture import matrix
+from aiotorture.plan import Scenario
+from aiotorture.results import CellResult, Verdict
+from aiotorture.score.planted import Method, Planted, identity
+from aiotorture.score.trials import Trial, Walk
+
+# These meet every plan, one of them in each round; the others are rows of their own.
+EVERY_PLAN = ("submit_cancel_race", "destroy_under_load")
+# Blind stress is given up at so many times the requests of the aimed search.
+BLIND_TIMES = 20
+# A guest that died has told its counters up to a tenth of a second before: at most so many requests
+# are not in the count, at the rates seen under emulation. They are counted as if they had been made,
+# so that no ratio profits from them.
+UNTOLD_REQUESTS = 500
+
+Run = Callable[[matrix.Cell], CellResult]
+Leg = tuple[Sequence[matrix.Cell], float]
+"""Cells of one kernel, and the guest-seconds they may take."""
+
+
+def in_order(cells: Sequence[matrix.Cell], seed: int) -> list[matrix.Cell]:
+    """Round by round through the plans, each round in an order of its own; in each the mixes come
+    first, which show most kinds of bug in a short race."""
+    drawn = random.Random(seed)
+    by_plan: dict[str, list[matrix.Cell]] = {}
+    for cell in cells:
+        faults = str(sorted(map(str, cell.plan.faults)))
+        name = cell.plan.scenario.name
+        row = faults if name in EVERY_PLAN else f"{name} {faults}"
+        by_plan.setdefault(row, []).append(cell)
+    stacks = list(by_plan.values())
+    for stack in stacks:
+        drawn.shuffle(stack)
+    ordered: list[matrix.Cell] = []
+    while stacks:
+        drawn.shuffle(stacks)
+        stacks.sort(key=lambda stack: "-mix-" not in stack[-1].id)  # stable
+        ordered += [stack.pop() for stack in stacks]
+        stacks = [stack for stack in stacks if stack]
+    return ordered
+
+
+def cells_for(
+    one: Planted, kernel: str, seed: int, slice_time: str, without: tuple[str, ...] = ()
+) -> list[matrix.Cell]:
+    """The search profile with this mutant; ids say the seed, so that results of several fit together."""
+    selection = matrix.Selection(
+        kernels=(kernel,), mutant=None, seed=seed, time=slice_time, profile="search"
+    )
+    plain = [cell for cell in matrix.cells(selection) if not cell.control]
+    muted = "".join(f"-no-{oracle.replace('/', '-')}" for oracle in without)
+    with_mutant = [
+        dataclasses.replace(
+            cell,
+            mutant=one.mutant,
+            id=f"{cell.id}-{one.name}{muted}-s{seed}",
+            end_at_finding=True,
+            mute=without,
+        )
+        for cell in plain
+    ]
+    return in_order(with_mutant, seed)
+
+
+def blindly(cell: matrix.Cell) -> matrix.Cell:
+    """The same cell with blind stress: the knob `blind` of every scenario."""
+    scenario = cell.plan.scenario
+    knobs = (*(pair for pair in scenario.knobs if pair[0] != "blind"), ("blind", "1"))
+    plan = dataclasses.replace(cell.plan, scenario=Scenario(scenario.name, knobs))
+    return dataclasses.replace(cell, plan=plan, id=f"{cell.id}-blind")
+
+
+def _guest_seconds(result: CellResult) -> float:
+    """Of the race and what follows it; a guest that died has no `run_s`."""
+    return result.run_s if result.run_s is not None else (result.wall_s or 0.0)
+
+
+def _until_finding(result: CellResult) -> tuple[float, int]:
+    """Seconds and requests of a cell with a finding; host findings carry no time of their own."""
+    seconds = result.time_to_first_finding
+    requests = result.requests_to_first_finding
+    if requests is None:
+        requests = int(result.counters.get("submitted", 0))
+    if result.run_s is None:
+        requests = max(requests, UNTOLD_REQUESTS)
+    return seconds if seconds is not None else _guest_seconds(result), requests
+
+
+def walk(legs: Iterable[Leg], run: Run, most_requests: int | None = None) -> Walk:
+    """Runs the cells until one FAILs, each leg's guest-seconds are spent or so many requests were
+    made. The last cell may go beyond a bound."""
+    spent_s, requests, count, errors = 0.0, 0, 0, 0
+    allowed_s, cap = 0.0, "cells"
+    for cells, share_s in legs:
+        allowed_s += share_s
+        for cell in cells:
+            if spent_s >= allowed_s:
+                cap = "time"
+                break
+            if most_requests is not None and requests >= most_requests:
+                return Walk(False, seconds=round(spent_s, 3), requests=requests, cells=count,
+                            errors=errors, cap="requests")  # fmt: skip
+            result = run(cell)
+            count += 1
+            errors += result.verdict is Verdict.ERROR
+            if result.verdict is Verdict.FAIL:
+                seconds, until = _until_finding(result)
+                found = result.unknown_findings
+                return Walk(
+                    found=True,
+                    oracle=found[0].oracle if found else "",
+                    title=found[0].title if found else result.reason,
+                    signature=found[0].signature if found else "",
+                    oracles=tuple(dict.fromkeys(finding.oracle for finding in found)),
+                    seconds=round(spent_s + seconds, 3),
+                    requests=requests + until,
+                    cells=count,
+                    errors=errors,
+                    kernel=cell.kernel,
+                    cell=result.id,
+                    token=result.token,
+                )
+            spent_s += _guest_seconds(result)
+            requests += int(result.counters.get("submitted", 0))
+    cap = "time" if spent_s >= allowed_s else cap
+    return Walk(False, seconds=round(spent_s, 3), requests=requests, cells=count, errors=errors,
+                cap=cap)  # fmt: skip
+
+
+def search(one: Planted, seed: int, method: Method, run: Run) -> Trial:
+    """The default search, and for a race, when asked for, blind stress of the same cells in the same
+    order: at most the same time, and BLIND_TIMES the requests."""
+    legs = [
+        (cells_for(one, kernel, seed, method.slice_time, method.without), share_s)
+        for kernel, share_s in method.shares()
+    ]
+    aimed = walk(legs, run)
+    blind = None
+    if method.blind and one.race:
+        most = None if method.blind_full else BLIND_TIMES * max(1, aimed.requests)
+        blind = walk([([*map(blindly, cells)], share_s) for cells, share_s in legs], run, most)
+    return Trial(
+        identity=identity(one, method),
+        mutant=one.name,
+        kind=one.kind,
+        race=one.race,
+        kernels=method.kernels,
+        seed=seed,
+        budget_s=method.budget_s,
+        aimed=aimed,
+        blind=blind,
+        without=method.without,
+    )
