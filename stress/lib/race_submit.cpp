@@ -190,7 +190,8 @@ void Race::draw_request(std::uint32_t index, Random& random) {
     if (at_limit)
         length = length_at_limit(random);
     // Into a ring that nobody uses: what would wait is refused, and what fits must go through.
-    slot.nowait |= fresh && !slot.is_sync && knobs_.real("nowait_ratio") > 0 && random.below(2);
+    slot.nowait |= setup_.cookie_in_offset && fresh && !slot.is_sync &&
+                   knobs_.real("nowait_ratio") > 0 && random.below(2);
     length = rounded(length, align);
     auto aligned_below = [&](std::uint64_t bytes) {
         return std::uint64_t{random.below(static_cast<std::uint32_t>(bytes / align + 1))} * align;
