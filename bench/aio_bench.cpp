@@ -135,6 +135,25 @@ void destroy(benchmark::State& state) {
         [](Requests& r) { return r.make_context(); });
 }
 
+// A request's whole way, as the throughput of a driver is measured.
+void requests(benchmark::State& state) {
+    Requests requests(static_cast<std::size_t>(state.range(0)));
+    if (!requests.ready()) {
+        state.SkipWithError("no device, or no context");
+        return;
+    }
+    for (auto _ : state)
+        if (!requests.submit() || !requests.reap()) {
+            state.SkipWithError("a call failed");
+            break;
+        }
+    state.SetItemsProcessed(state.iterations() * state.range(0));
+}
+
+// A number of iterations that does not depend on the speed: who counts the CPU time of a whole run
+// knows for how many requests it was.
+constexpr int request_runs = 150;
+BENCHMARK(requests)->Arg(1)->Arg(64)->Iterations(request_runs)->UseRealTime();
 BENCHMARK(submit)->RangeMultiplier(4)->Range(1, 64)->ThreadRange(1, 2)->UseRealTime();
 BENCHMARK(reap)->RangeMultiplier(4)->Range(1, 64)->ThreadRange(1, 2)->UseRealTime();
 BENCHMARK(cancel)->RangeMultiplier(4)->Range(1, 64)->ThreadRange(1, 2)->UseRealTime();

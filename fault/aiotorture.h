@@ -89,6 +89,35 @@ struct at_client {
 int fail_injector_attach(struct at_client *client);
 void fail_injector_detach(struct at_client *client);
 
+#ifdef AT_WITHOUT_MARKS
+/* What a driver is without marks: to measure what they cost (bench/). */
+#define AT_DEFINE_MARKS(client_name)					\
+	static inline void __maybe_unused at_marks_attach(void) { }	\
+	static inline void __maybe_unused at_marks_detach(void) { }	\
+	static __always_inline bool __maybe_unused			\
+	at_mark(enum at_racer racer, enum at_phase phase, u32 cookie,	\
+		struct at_outcome *out)					\
+	{								\
+		return false;						\
+	}								\
+	static __always_inline bool __maybe_unused			\
+	at_mark_may_sleep(enum at_racer racer, enum at_phase phase,	\
+			  u32 cookie, struct at_outcome *out)		\
+	{								\
+		return false;						\
+	}								\
+	static __always_inline u64 __maybe_unused			\
+	at_hold(enum at_racer racer, enum at_phase phase, u32 cookie)	\
+	{								\
+		return 0;						\
+	}								\
+	static __always_inline bool __maybe_unused			\
+	at_threaded(u32 cookie)						\
+	{								\
+		return false;						\
+	}								\
+	static __always_inline void __maybe_unused at_stall(void) { }
+#else
 #define AT_DEFINE_MARKS(client_name)					\
 	static DEFINE_STATIC_KEY_FALSE(at_marks_armed);			\
 	static struct at_client at_marks_client = {			\
@@ -151,5 +180,7 @@ void fail_injector_detach(struct at_client *client);
 		if (static_branch_unlikely(&at_marks_armed))		\
 			at_marks_client.stall(&at_marks_client);	\
 	}
+
+#endif /* AT_WITHOUT_MARKS */
 
 #endif /* AIOTORTURE_H */

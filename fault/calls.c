@@ -50,6 +50,12 @@ static int call_enters(struct kretprobe_instance *instance, struct pt_regs *regs
 	if (!call || READ_ONCE(call->enter_ns))
 		return 1;
 	now = ktime_get_mono_fast_ns();
+	/* The request goes on first: a delay that user space took would not be kept. */
+	if (READ_ONCE(call->arrives) == AT_ARRIVES_BEFORE_ENTRY) {
+		call_arrives(call, now);
+		busy_wait(min_t(u64, READ_ONCE(call->delay_ns), AT_HOLD_SPIN_MAX_NS));
+		now = ktime_get_mono_fast_ns();
+	}
 	WRITE_ONCE(call->enter_ns, now);
 	if (READ_ONCE(call->arrives) == AT_ARRIVES_AT_ENTRY)
 		call_arrives(call, now);

@@ -189,13 +189,16 @@ struct at_try {
 	__s32 arrivals_left;	/* user: how many hold[1] waits for; the kernel counts down */
 	__u32 threaded;		/* user: this request's interrupt is handled in a thread */
 	__u64 phase_ns[AT_NR_PHASES];	/* kernel: when the request first passed it */
-	__u64 reserved2[8];
+	__u32 start_cpu;	/* kernel: which CPU took the device's start, + 1 */
+	__u32 reserved;
+	__u64 reserved2[7];
 };
 
 /* When a racer's system call arrives at its try. */
 #define AT_ARRIVES_NEVER	0U	/* it is timed only */
 #define AT_ARRIVES_AT_ENTRY	1U
 #define AT_ARRIVES_AT_RETURN	2U
+#define AT_ARRIVES_BEFORE_ENTRY	3U	/* and enters delay_ns later */
 
 /* A thread's next system call, at index tid % AT_NR_CALLS; the thread's own. */
 struct at_call {
@@ -205,7 +208,8 @@ struct at_call {
 	__u32 try_number;	/* user: at which use of it */
 	__u64 enter_ns;		/* kernel: its first instruction */
 	__u64 exit_ns;		/* kernel: its return */
-	__u64 reserved[4];
+	__u64 delay_ns;		/* user: from its arrival to its entry, if it arrives before */
+	__u64 reserved[3];
 };
 
 struct at_holds {

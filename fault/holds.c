@@ -49,6 +49,8 @@ static void pass_phase(struct at_try *try, enum at_phase phase, u64 now)
 {
 	if (cmpxchg64(&try->phase_ns[phase], 0, now))
 		return;
+	if (phase == AT_START)
+		WRITE_ONCE(try->start_cpu, raw_smp_processor_id() + 1);
 	if (READ_ONCE(try->release_phase) == phase)
 		arrive(try, now);
 }

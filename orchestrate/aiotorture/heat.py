@@ -5,6 +5,7 @@ The agent tells it for a cell (docs/interfaces.md, section 4); a run's is the su
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -74,6 +75,32 @@ def hits_of_cells(cells: Iterable[CellResult]) -> dict[str, Hits]:
 
 def _rate(hits: int, tries: int) -> str:
     return f"{100 * hits / tries:3.0f}%/{tries:<5}" if tries else "   -      "
+
+
+def misses(cells: Iterable[CellResult]) -> list[str]:
+    """Why tries did not meet, in two lines: with a hold and without, each by number and reason."""
+    lines = []
+    for key, name in (("missed_held", "with a hold"), ("missed_free", "without")):
+        counted: Counter[str] = Counter()
+        for cell in cells:
+            for pair in (cell.heat or {}).get("pairs", ()):
+                counted.update({str(why): int(n) for why, n in pair.get(key, {}).items()})
+        if told := ", ".join(f"{n} {why}" for why, n in counted.most_common() if n):
+            lines.append(f"missed {name}: {told}")
+    return lines
+
+
+def tables(cells: Iterable[CellResult]) -> list[str]:
+    """The rates and the reasons of misses, apart for each number of CPUs."""
+    by_cpus: dict[int, list[CellResult]] = {}
+    for cell in cells:
+        if cell.cpus is not None:
+            by_cpus.setdefault(cell.cpus, []).append(cell)
+    lines = []
+    for cpus, those in sorted(by_cpus.items()):
+        if rows := table(hits_of_cells(those)):
+            lines += [f"on {cpus} CPU{'s' if cpus > 1 else ''}", *rows, *misses(those)]
+    return lines
 
 
 def table(hits: Mapping[str, Hits]) -> list[str]:

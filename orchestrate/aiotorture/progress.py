@@ -103,7 +103,7 @@ class Lines:
             self._write("no positive control was selected: a PASS here proves little")
         for path in written:
             self._write(str(path))
-        for line in heat.table(heat.hits_of_cells(view.cells)):
+        for line in heat.tables(view.cells):
             self._write(line)
         for line in terminal.summary(view):
             self._write(line)

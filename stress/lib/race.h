@@ -165,7 +165,7 @@ private:
     bool placed_destroy(WindowRacer& racer, Random& random);
     static void end_placement(WindowRacer& racer);
     bool enlist(WindowRacer& racer, Random& random, double share = 1) const;
-    std::optional<Target> next_to_start(Random& random) const;
+    std::optional<Target> next_to_start(Random& random, bool next) const;
     void name_requests(const std::vector<std::uint32_t>& slots, Random& random);
 
     void spin(Random& random) const; // a seeded time, at most spin_max

@@ -49,6 +49,9 @@ std::uint32_t Race::choose_target(Random& random) {
         // In io_submit() now: a race too, but mostly lost to the list that it is not yet on.
         if (!in_flight(state) || (state == SlotState::prepared && random.below(32)))
             return false;
+        // Most that a racer waits for are left to it.
+        if (windows_ && windows_->is_awaited(index) && random.below(8))
+            return false;
         // Once in a while a request is cancelled again.
         return slot.einprogress.load(std::memory_order_relaxed) +
                        slot.ealready.load(std::memory_order_relaxed) +

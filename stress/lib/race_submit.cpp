@@ -385,7 +385,9 @@ std::size_t Race::submit_batch(std::vector<std::uint32_t>& slots, Random& random
     // On one CPU, or a slow host, no other thread gets to run before the device is done: the
     // submitter itself is the canceller that comes soonest, to the requests that end last.
     for (long i = answer; i > 0 && i > answer - to_cancel; --i)
-        cancel_one(slots[static_cast<std::size_t>(i - 1)]);
+        if (const std::uint32_t last = slots[static_cast<std::size_t>(i - 1)];
+            !windows_ || !windows_->is_awaited(last))
+            cancel_one(last);
     const std::uint64_t flying_ns = monotonic_ns();
     const std::uint64_t flying_healthy_ns = shared_.healthy_ns();
     shared_.count(Counter::submit_calls);

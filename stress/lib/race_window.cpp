@@ -7,11 +7,11 @@
 namespace at {
 
 // One of the oldest in flight that the device has not taken: it comes to the device next.
-std::optional<Target> Race::next_to_start(Random& random) const {
+std::optional<Target> Race::next_to_start(Random& random, bool next) const {
     const SubmitterState& submitter = *submitters_[random.below(geometry_.submitters)];
     const std::uint32_t head = submitter.head.load(std::memory_order_acquire);
     const std::uint32_t span = std::min({head, geometry_.depth, recent_kept});
-    std::uint32_t pass = random.below(4);
+    std::uint32_t pass = next ? 0 : random.below(4);
     for (std::uint32_t age = span; age-- > 0;) {
         const std::uint32_t index =
             submitter.recent[(head - 1 - age) % recent_kept].load(std::memory_order_relaxed);
@@ -28,7 +28,7 @@ std::optional<Target> Race::next_to_start(Random& random) const {
 
 bool Race::enlist(WindowRacer& racer, Random& random, double share) const {
     return racer.enlist(
-        random, [this](Random& drawn) { return next_to_start(drawn); }, share);
+        random, [this](Random& drawn, bool next) { return next_to_start(drawn, next); }, share);
 }
 
 void Race::end_placement(WindowRacer& racer) {
@@ -66,15 +66,15 @@ bool Race::placed_destroy(WindowRacer& racer, Random& random) {
 }
 
 void Race::name_requests(const std::vector<std::uint32_t>& slots, Random& random) {
-    const std::uint32_t from = random.below(static_cast<std::uint32_t>(slots.size()));
-    for (std::size_t i = 0; i < slots.size() && windows_->wanted(); ++i) {
-        const std::uint32_t index = slots[(from + i) % slots.size()];
+    auto target = [&](std::uint32_t index) {
         const Slot& slot = shared_.slots[index];
-        windows_->name_request({index, generation_of(slot.word.load(std::memory_order_relaxed)),
-                                slot.context.load(std::memory_order_relaxed),
-                                slot.incarnation.load(std::memory_order_relaxed)},
-                               random);
-    }
+        return Target{index, generation_of(slot.word.load(std::memory_order_relaxed)),
+                      slot.context.load(std::memory_order_relaxed),
+                      slot.incarnation.load(std::memory_order_relaxed)};
+    };
+    const std::uint32_t from = random.below(static_cast<std::uint32_t>(slots.size()));
+    for (std::size_t i = 0; i < slots.size() && windows_->wanted(); ++i)
+        windows_->name_request(target(slots[(from + i) % slots.size()]), target(slots[0]), random);
 }
 
 } // namespace at

@@ -59,12 +59,15 @@ public:
 
     // Submitters, before io_submit(): does a racer wait for a request?
     // Where the request is before its device part; the racer's own choice, once it is in flight.
-    using Chooser = std::function<std::optional<Target>(Random&)>;
+    using Chooser = std::function<std::optional<Target>(Random&, bool next)>;
+    // Is a racer on its way to the request in that slot?  Its cancellation would end the try.
+    bool is_awaited(std::uint32_t slot) const;
     // Has the device taken it?
     bool started(std::uint32_t slot, std::uint64_t generation) const;
 
     bool wanted() const { return open_offers_.load(std::memory_order_relaxed) > 0; }
-    void name_request(const Target& target, Random& random);
+    // `drawn` and the first are requests of one batch.
+    void name_request(const Target& drawn, const Target& first, Random& random);
     // Cancellers: a request whose cancellation somebody wants to enter; max_slots: none.
     std::uint32_t wanted_cancel() {
         return wanted_cancel_.load(std::memory_order_relaxed) == max_slots
@@ -107,6 +110,7 @@ private:
     Offer* take_offer(Random& random);
     bool take_record(std::uint32_t& record);
     void harvest(std::uint32_t record);
+    void harvest_leads(const at_try& last, const Try& own);
     void give_back(Offer& offer);
     void fill(std::uint32_t record, const Target& target, const Offer& lead, std::uint32_t racers,
               Random& random);
@@ -155,6 +159,11 @@ private:
     bool request_ended() const;
     void wait_for_hold();
     void wait_unheld();
+    // What is seen, of those before A, early enough for the call to be in time.
+    std::uint32_t choose_anchor(FreeAim& aim) const;
+    FreeAim aim_now() const;
+    void expect_call(std::uint32_t arrives, std::uint64_t delay_ns);
+    void correct(HeatPair& pair, Miss why) const;
     void arrive(std::uint64_t release_at_ns = 0);
     void keep_off(std::uint32_t cpu);
     void go_anywhere();
@@ -162,6 +171,7 @@ private:
 
     WindowControl* const control_;
     const Racer racer_;
+    const std::uint32_t tid_;
     std::unique_ptr<WindowDirector> director_;
     Offer* offer_ = nullptr;
     at_call* call_ = nullptr;

@@ -42,6 +42,11 @@ const char* bin_name(Bin bin) {
     return names[static_cast<std::size_t>(bin)];
 }
 
+const char* miss_name(Miss miss) {
+    static const char* const names[] = {"early", "expired", "cancelled", "outrun"};
+    return names[static_cast<std::size_t>(miss)];
+}
+
 std::uint32_t HeatPair::tries() const {
     std::uint32_t sum = 0;
     for (const HeatBin& each : bin)
@@ -64,6 +69,17 @@ Met judge_meeting(const Meeting& meeting, Stretch stretch) {
     // A stretch that has no end yet, seen after the call's return, was open during all of it.
     const bool before_end = !end || meeting.enter_ns <= end;
     return before_end && meeting.exit_ns >= begin ? Met::yes : Met::no;
+}
+
+Miss why_missed(const Meeting& meeting, Stretch stretch, bool expired) {
+    if (meeting.exit_ns < meeting.phase_ns[stretch.from])
+        return Miss::early;
+    if (expired)
+        return Miss::expired;
+    const std::uint64_t cancelled_ns = meeting.phase_ns[AT_CANCEL];
+    if (stretch.from != AT_CANCEL && cancelled_ns && cancelled_ns <= end_of(meeting, stretch.to))
+        return Miss::cancelled;
+    return Miss::outrun;
 }
 
 std::string window_name(Racer racer, Stretch stretch) {

@@ -55,6 +55,17 @@ const char* bin_name(Bin bin);
 // Five: a bug that shows in half of a bin's placements stays unseen by five hits in 3 % of runs.
 constexpr std::uint32_t covering_hits = 5;
 
+// Why a try did not meet.
+enum class Miss : std::uint8_t {
+    early,     // the call had returned when the request came to A
+    expired,   // the hold's bound was over before the racer came
+    cancelled, // somebody else's cancellation had ended the stretch
+    outrun,    // the request was past B when the racer entered
+    count
+};
+constexpr auto misses_count = static_cast<std::size_t>(Miss::count);
+const char* miss_name(Miss miss);
+
 struct HeatBin {
     std::atomic<std::uint32_t> tries; // the request reached A and the racer called
     std::atomic<std::uint32_t> hits;  // the call overlapped the stretch
@@ -66,14 +77,26 @@ struct HeatPair {
     std::atomic<std::uint32_t> hits_held;
     std::atomic<std::uint32_t> expired; // holds whose bound was over before the release
     std::atomic<std::uint32_t> voids;   // the request never reached A, or the racer could not call
-    std::atomic<std::uint32_t> call_ns; // running medians, 0: not yet known
-    std::atomic<std::uint32_t> stretch_ns;
-    std::atomic<std::uint32_t> lead_ns;     // from the phase before A to A
-    std::atomic<std::uint32_t> reaction_ns; // from a racer's decision to its call's entry
+    std::atomic<std::uint32_t> uncalled; // of the voids: the racer found nothing to call for
+    std::atomic<std::uint32_t> missed_held[misses_count];
+    std::atomic<std::uint32_t> missed_free[misses_count];
+    std::atomic<std::uint32_t> call_ns;    // running median, 0: not yet known
+    std::atomic<std::uint32_t> stretch_ns; // what nine of ten are longer than
+    std::atomic<std::int32_t> shift_ns;    // of free calls, by what became of those before
     HeatBin bin[bins_count];
 
     std::uint32_t tries() const;
     std::uint32_t hits() const;
+};
+
+// What is measured of all tries, whoever's they are; running medians, 0: not yet known.
+struct Lengths {
+    std::atomic<std::uint32_t> lead_ns[phases_count];    // from what is seen before it to a phase
+    std::atomic<std::uint32_t> stretch_ns[max_stretches]; // not held
+    std::atomic<std::uint32_t> call_ns[racers_count];
+    std::atomic<std::uint32_t> reaction_ns; // from a racer's decision to its call's entry
+    std::atomic<std::uint32_t> in_ring_ns;  // from naming a flying request to its start
+    std::atomic<std::uint32_t> device_cpu;  // that took the last start, + 1
 };
 
 struct WindowBook {
@@ -82,10 +105,9 @@ struct WindowBook {
     bool planned;          // windows of the plan; else of the search
     std::uint64_t hold_ns; // bound of each hold; 0: none is held
     HeatPair pair[racers_count][max_stretches];
+    Lengths lengths;
     std::atomic<std::uint64_t> held_ns;  // the device's events were deferred, in sum
     std::atomic<std::uint64_t> slept_ns; // submitters and work items were held, in sum
-    std::atomic<std::uint32_t>
-        in_ring_ns; // running median from naming a flying request to its start
     std::atomic<std::uint32_t>
         untimed; // calls that the kernel did not time: bracketed by user space
     std::atomic<std::uint32_t> together; // tries with more than one racer
@@ -99,6 +121,8 @@ struct Meeting {
 };
 enum class Met { never_there, no, yes };
 Met judge_meeting(const Meeting& meeting, Stretch stretch);
+// Of one that did not meet.
+Miss why_missed(const Meeting& meeting, Stretch stretch, bool expired);
 
 // "canceller in irq..complete"
 std::string window_name(Racer racer, Stretch stretch);

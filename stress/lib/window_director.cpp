@@ -9,6 +9,8 @@ namespace {
 
 constexpr std::uint32_t hopeless_tries = 16;
 constexpr std::uint64_t unknown_ns = 20000; // a system call of a guest under emulation
+constexpr std::uint32_t longest_ns = 20000000;
+constexpr std::int64_t longest_call_ns = 50000; // of use for aiming: more is slack enough
 
 // Bounds of the bins, in 1/16 of the length they scale with.
 struct Share {
@@ -24,6 +26,15 @@ std::uint64_t delay_of(const Placement& placement, std::uint64_t mean_ns) {
     const Share share = shares[static_cast<std::size_t>(placement.bin)];
     const std::uint64_t unit = (mean_ns ? mean_ns : unknown_ns) / 16;
     return unit * share.low + (unit * (share.high - share.low) * placement.part >> 16);
+}
+
+std::uint64_t free_delay_of(std::uint32_t part, const FreeAim& aim) {
+    const std::int64_t call = std::min(aim.call, longest_call_ns);
+    const std::int64_t span = call + aim.stretch;
+    const std::int64_t first = aim.lead - aim.reaction - call + aim.shift;
+    // The outer eighths would be lost to the least delay.
+    const std::int64_t delay = first + span / 8 + (span * 3 / 4 * part >> 16);
+    return static_cast<std::uint64_t>(std::max<std::int64_t>(delay, 0));
 }
 
 WindowDirector::WindowDirector(const WindowBook& book, Racer racer) : book_(book), racer_(racer) {
@@ -68,15 +79,28 @@ bool WindowDirector::next(Random& random, Placement& placement) {
     return false;
 }
 
-void take_median(std::atomic<std::uint32_t>& median, std::uint64_t value_ns) {
-    const auto value = static_cast<std::uint32_t>(std::min<std::uint64_t>(value_ns, 20000000));
-    const std::uint32_t old = median.load(std::memory_order_relaxed);
-    const std::uint32_t step = old / 8 + 1;
+namespace {
+
+// Stands still where `up` of the values above it weigh as much as `down` of those below.
+void take_quantile(std::atomic<std::uint32_t>& quantile, std::uint64_t value_ns, std::uint32_t up,
+                   std::uint32_t down) {
+    const auto value = static_cast<std::uint32_t>(std::min<std::uint64_t>(value_ns, longest_ns));
+    const std::uint32_t old = quantile.load(std::memory_order_relaxed);
     // Others may take it at the same time; a lost step is no loss.
-    median.store(!old          ? std::max(value, 1U)
-                 : value > old ? old + step
-                               : std::max(old - step, 1U),
-                 std::memory_order_relaxed);
+    quantile.store(!old          ? std::max(value, 1U)
+                   : value > old ? old + old / up + 1
+                                 : std::max(old - std::min(old, old / down + 1), 1U),
+                   std::memory_order_relaxed);
+}
+
+} // namespace
+
+void take_median(std::atomic<std::uint32_t>& median, std::uint64_t value_ns) {
+    take_quantile(median, value_ns, 8, 8);
+}
+
+void take_short(std::atomic<std::uint32_t>& tenth, std::uint64_t value_ns) {
+    take_quantile(tenth, value_ns, 36, 4);
 }
 
 } // namespace at

@@ -24,6 +24,17 @@ struct Placement {
 // The delay that a placement asks for, in ns; `mean_ns` is the length that the bin scales with.
 std::uint64_t delay_of(const Placement& placement, std::uint64_t mean_ns);
 
+// Without a hold: the delay after what is seen last before A, so that the call, as long as calls
+// are, overlaps the stretch. All in ns; `part` as above.
+struct FreeAim {
+    std::int64_t lead;     // from what is seen to A
+    std::int64_t stretch;  // from A to B
+    std::int64_t call;     // from entry to return
+    std::int64_t reaction; // from the decision to the entry
+    std::int64_t shift;    // what the tries before ask for
+};
+std::uint64_t free_delay_of(std::uint32_t part, const FreeAim& aim);
+
 constexpr bool is_held(Bin bin) {
     return bin != Bin::free;
 }
@@ -48,5 +59,7 @@ private:
 // A running median, in steps of an eighth, that the first value begins.  A mean would follow the
 // few values that are a thousand times the others: a guest's CPU that was not scheduled.
 void take_median(std::atomic<std::uint32_t>& median, std::uint64_t value_ns);
+// The same for the length that nine of ten values exceed.
+void take_short(std::atomic<std::uint32_t>& tenth, std::uint64_t value_ns);
 
 } // namespace at

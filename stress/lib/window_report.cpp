@@ -19,6 +19,13 @@ template <typename Take> void for_each_pair(const WindowBook& book, Take take) {
                 take(static_cast<Racer>(racer), book.stretch[stretch], pair);
 }
 
+json missed(const std::atomic<std::uint32_t> (&counters)[misses_count]) {
+    json told = json::object();
+    for (std::size_t miss = 0; miss < misses_count; ++miss)
+        told[miss_name(static_cast<Miss>(miss))] = value(counters[miss]);
+    return told;
+}
+
 bool is_covered(const WindowBook& book, const HeatPair& pair) {
     for (std::size_t bin = 0; bin < bins_count; ++bin)
         if ((book.hold_ns || static_cast<Bin>(bin) == Bin::free) &&
@@ -58,10 +65,13 @@ json heat_map(const WindowBook& book) {
                          {"to", phase_names()[stretch.to]},
                          {"tries", tries},
                          {"hits", hits},
+                         {"missed_held", missed(pair.missed_held)},
+                         {"missed_free", missed(pair.missed_free)},
+                         {"uncalled", value(pair.uncalled)},
                          {"covered", is_covered(book, pair)},
                          {"call_ns", value(pair.call_ns)},
                          {"stretch_ns", value(pair.stretch_ns)},
-                         {"lead_ns", value(pair.lead_ns)}});
+                         {"lead_ns", value(book.lengths.lead_ns[stretch.from])}});
     });
     return {{"bins", names},
             {"covering_hits", covering_hits},

@@ -165,3 +165,43 @@ TEST_CASE("delays lie in their bins and follow what was measured") {
     CHECK(median > 20000);
     CHECK(median < 60000);
 }
+
+TEST_CASE("a miss has a reason") {
+    const Stretch stretch{AT_START, AT_IRQ};
+    Meeting each = meeting(300, 350);
+    each.phase_ns[AT_START] = 100;
+    each.phase_ns[AT_IRQ] = 200;
+    CHECK(why_missed(each, stretch, false) == Miss::outrun);
+    CHECK(why_missed(each, stretch, true) == Miss::expired);
+    each.phase_ns[AT_CANCEL] = 150;
+    CHECK(why_missed(each, stretch, false) == Miss::cancelled);
+    each.phase_ns[AT_CANCEL] = 250; // after the end: it ended nothing
+    CHECK(why_missed(each, stretch, false) == Miss::outrun);
+    each.enter_ns = 50;
+    each.exit_ns = 60;
+    CHECK(why_missed(each, stretch, true) == Miss::early);
+}
+
+TEST_CASE("a call that is not held is aimed so that it overlaps the stretch") {
+    const FreeAim aim{100000, 8000, 16000, 20000, 0};
+    for (std::uint32_t part = 0; part < 1U << 16; part += 4097) {
+        const std::uint64_t enter = free_delay_of(part, aim) + 20000;
+        CHECK(enter + 16000 >= 100000); // not returned when A comes
+        CHECK(enter <= 108000);         // and entered before B
+    }
+    FreeAim sooner = aim;
+    sooner.shift = -5000;
+    CHECK(free_delay_of(0, sooner) + 5000 == free_delay_of(0, aim));
+    FreeAim late = aim;
+    late.lead = 10000; // there is no time to react: at once
+    CHECK(free_delay_of(0, late) == 0);
+}
+
+TEST_CASE("nine of ten lengths exceed the short one") {
+    std::atomic<std::uint32_t> tenth{0};
+    Random random(7, 0, 0);
+    for (int i = 0; i < 20000; ++i)
+        take_short(tenth, 1000 + random.below(1000));
+    CHECK(tenth > 1000);
+    CHECK(tenth < 1350);
+}

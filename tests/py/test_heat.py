@@ -42,3 +42,22 @@ def test_rates_with_and_without_a_hold_stand_apart() -> None:
 def test_hits_add_and_keep_old_lines_readable() -> None:
     assert Hits(1, 1, 1, 1, 0, 2) + Hits(2, 0, 1) == Hits(3, 1, 2, 1, 0, 2)
     assert Hits.from_json({"tries": 10, "hits": 3}) == Hits(10, 3)
+
+
+def test_rates_stand_apart_for_each_number_of_cpus_and_misses_have_reasons() -> None:
+    pair = {"missed_held": {"expired": 2, "early": 0}, "missed_free": {"outrun": 3}}
+    one, two = (
+        replace(
+            sample_cell("submit_cancel_race", cpus, "callback", "irq drop", Verdict.PASS),
+            cpus=cpus,
+            hits={"canceller in irq..complete": Hits(10, hits, held=5, hits_held=3)},
+            heat={"bins": [], "covering_hits": 5, "pairs": [pair]},
+        )
+        for cpus, hits in ((1, 3), (2, 8))
+    )
+    lines = heat.tables([two, one])
+    assert lines[0] == "on 1 CPU" and lines[5] == "on 2 CPUs"
+    assert lines[2].split()[1:3] == ["60%/5", "0%/5"]
+    assert lines[7].split()[1:3] == ["60%/5", "100%/5"]
+    assert lines[3:5] == ["missed with a hold: 2 expired", "missed without: 3 outrun"]
+    assert heat.tables([replace(one, hits={}, heat=None)]) == []

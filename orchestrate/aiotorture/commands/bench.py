@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from aiotorture import build, initramfs, kernels, packages, paths
+from aiotorture import build, initramfs, kernels, marksbench, packages, paths
 from aiotorture import scratch as scratch_folder
 from aiotorture.targets import MODULE_FOLDER
 from aiotorture.cli import parser
 from aiotorture.errors import ConfigurationError, HarnessError
-from aiotorture.lanes.base import SubjectSpec
+from aiotorture.lanes.base import Subject, SubjectSpec
 from aiotorture.lanes.qemu import QemuLane
 
 BINARY = "aio_bench"
@@ -23,6 +24,13 @@ def main(arguments: Sequence[str]) -> int:
     made = parser("bench")
     made.add_argument("--kernel", metavar="K", help="row of kernels.toml")
     made.add_argument("--cpus", type=int, default=2, help="CPUs of the guest")
+    made.add_argument(
+        "what", nargs="?", choices=("calls", "marks"), default="calls",
+        help="calls: what each call costs; marks: what idle phase marks cost",
+    )  # fmt: skip
+    made.add_argument("--rounds", type=int, default=40, help="of `marks`")
+    made.add_argument("--depth", type=int, choices=(1, 64), default=64, help="requests in flight")
+    made.add_argument("--seed", type=int, default=1, help="of the order of `marks`")
     made.add_argument("--filter", default=".", help="regular expression over benchmark names")
     given = made.parse_args(arguments)
     if not (paths.ROOT / "bench/CMakeLists.txt").is_file():
@@ -30,6 +38,8 @@ def main(arguments: Sequence[str]) -> int:
     packages.ensure(packages.RUN + packages.BENCH)
     kernel = kernels.ensure(given.kernel or kernels.default_series()[0])
     binary = build.cmake_target(BINARY, "bench") / BINARY
+    if given.what == "marks":
+        return _marks(given, kernel, binary)
     modules = build.modules(kernel)
     scratch = scratch_folder.make()
     words = [f"--benchmark_filter={given.filter}"]
@@ -42,16 +52,38 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _marks(given: argparse.Namespace, kernel: kernels.Kernel, binary: Path) -> int:
+    scratch = scratch_folder.make()
+    try:
+        lane = QemuLane(scratch)
+        spec = SubjectSpec(kernel, given.cpus)
+        lane.prepare([spec])
+        with lane.subject(spec) as subject:
+            _push(subject, binary)
+            rates = marksbench.measure(
+                subject, kernel, GUEST_PATH, given.rounds, given.depth, given.seed
+            )
+    finally:
+        scratch_folder.remove(scratch)
+    lines, costs = marksbench.told(rates, given.seed)
+    print(json.dumps({"rates": rates}) if given.json else "\n".join(lines))
+    return 1 if any(each.low > marksbench.BAR for each in costs) else 0
+
+
+def _push(subject: Subject, binary: Path) -> None:
+    for library in initramfs.shared_libraries(binary):
+        subject.link.execute(["/bin/mkdir", "-p", str(library.parent)])
+        subject.link.push_file(str(library), library, 0o755)
+    subject.link.push_file(GUEST_PATH, binary, 0o755)
+
+
 def _in_guest(
     scratch: Path, spec: SubjectSpec, binary: Path, modules: build.ModuleSet, words: list[str]
 ) -> str:
     lane = QemuLane(scratch)
     lane.prepare([spec])
     with lane.subject(spec) as subject:
-        for library in initramfs.shared_libraries(binary):
-            subject.link.execute(["/bin/mkdir", "-p", str(library.parent)])
-            subject.link.push_file(str(library), library, 0o755)
-        subject.link.push_file(GUEST_PATH, binary, 0o755)
+        _push(subject, binary)
         for name, path in modules.files.items():
             subject.link.push_file(f"{MODULE_FOLDER}/{name}.ko", path)
             loaded = subject.link.execute(["/bin/insmod", f"{MODULE_FOLDER}/{name}.ko"], 30)

@@ -118,6 +118,10 @@ class QemuSubject(Subject):
             self._last = Starvation(time.monotonic() - self._began, tuple(waited))
         return self._last
 
+    def cpu_seconds(self) -> float:
+        """Of the host, that the guest's CPUs have used: no time in which others had them."""
+        return sum(run_times_s(self.pid, self._vcpus))
+
     def spinning(self) -> list[str]:
         """A vCPU that used SPIN_CPU_S of its host's time and was in the kernel with interrupts off
         at every look. A thread that the host withholds uses none and proves nothing."""
