@@ -75,8 +75,8 @@ struct HeatPair {
     std::atomic<std::uint32_t> wanted; // 1: placed in this run
     std::atomic<std::uint32_t> held;   // tries in which a hold took place
     std::atomic<std::uint32_t> hits_held;
-    std::atomic<std::uint32_t> expired; // holds whose bound was over before the release
-    std::atomic<std::uint32_t> voids;   // the request never reached A, or the racer could not call
+    std::atomic<std::uint32_t> expired;  // holds whose bound was over before the release
+    std::atomic<std::uint32_t> voids;    // the request never reached A, or the racer could not call
     std::atomic<std::uint32_t> uncalled; // of the voids: the racer found nothing to call for
     std::atomic<std::uint32_t> missed_held[misses_count];
     std::atomic<std::uint32_t> missed_free[misses_count];
@@ -91,7 +91,7 @@ struct HeatPair {
 
 // What is measured of all tries, whoever's they are; running medians, 0: not yet known.
 struct Lengths {
-    std::atomic<std::uint32_t> lead_ns[phases_count];    // from what is seen before it to a phase
+    std::atomic<std::uint32_t> lead_ns[phases_count];     // from what is seen before it to a phase
     std::atomic<std::uint32_t> stretch_ns[max_stretches]; // not held
     std::atomic<std::uint32_t> call_ns[racers_count];
     std::atomic<std::uint32_t> reaction_ns; // from a racer's decision to its call's entry

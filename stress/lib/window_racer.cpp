@@ -151,7 +151,8 @@ void WindowRacer::wait_for_hold() {
         store(assembly.release_at_ns, __u64{1});
     else
         wait([&] { return load(assembly.release_at_ns) != 0 || held(); }, approach_ns, false);
-    // What sleeps is held for long: a racer that spun would have used up its share of a CPU by then.
+    // What sleeps is held for long: a racer that spun would have used up its share of a CPU by
+    // then.
     wait(held, approach_ns, !load(try_->threaded));
 }
 

@@ -92,8 +92,8 @@ TEST_CASE("a plan's windows are those of the plan, and what cannot be entered is
     CHECK(window_hits(*book).size() == 2);
     for (const char* racer : {"device", "destroyer"}) {
         auto other = std::make_unique<WindowBook>();
-        CHECK_THROWS_AS(
-            choose_windows(*other, {{racer, "irq", "complete", ""}}, racers, 200000000), PlanError);
+        CHECK_THROWS_AS(choose_windows(*other, {{racer, "irq", "complete", ""}}, racers, 200000000),
+                        PlanError);
     }
 }
 
