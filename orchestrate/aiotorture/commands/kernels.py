@@ -1,15 +1,17 @@
-"""`kernels list`, `fetch NAME…`, `build NAME…`, `add NAME PATH`."""
+"""`kernels list`, `fetch NAME…`, `build NAME…`, `add NAME PATH`, `speed NAME…`."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
 import json
+import statistics
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from aiotorture import kernels, ownkernel
+from aiotorture import kernels, kernelspeed, ownkernel
 from aiotorture.cli import parser
 from aiotorture.errors import ConfigurationError
 from aiotorture.kernels import Kernel, Kind, Row
@@ -19,6 +21,7 @@ HELP = """actions:
   fetch NAME…      resolve the newest version now; default: the default row
   build NAME…      build a debug kernel from the newest sources of its series
   add NAME PATH    enter your own: a built tree, an unpacked root, or an image
+  speed NAME…      requests a second of one cell on each, in turns, beside the first one
 
 """
 
@@ -89,16 +92,37 @@ def _add(given: argparse.Namespace) -> list[Kernel]:
     return [kernels.ensure(name)]
 
 
+def _speed(given: argparse.Namespace) -> int:
+    names = kernels.names(given.words)
+    if len(names) < 2:
+        raise ConfigurationError("kernels speed: name the kernel to compare with, and another")
+    found = kernelspeed.measure(
+        names, given.turns, given.time, lambda line: print(line, file=sys.stderr, flush=True)
+    )
+    if given.json:
+        print(json.dumps({speed.kernel: speed.as_json() for speed in found}))
+        return 0
+    print("kernel      requests/s  of the first   first iocb")
+    for speed in found:
+        rate, start = statistics.median(speed.rates), statistics.median(speed.start_s)
+        print(f"{speed.kernel:10}  {rate:10.0f}  {speed.ratio:12.2f}  {start:9.2f} s")
+    return 0
+
+
 def main(arguments: Sequence[str]) -> int:
     made = parser("kernels")
     made.epilog = HELP + (made.epilog or "")
     made.add_argument(
-        "action", nargs="?", choices=("list", "fetch", "build", "add"), default="list"
+        "action", nargs="?", choices=("list", "fetch", "build", "add", "speed"), default="list"
     )
     made.add_argument("words", nargs="*", metavar="NAME", help="kernels, as `list` names them")
     made.add_argument("--headers", type=Path, metavar="DIR", help="add: where the headers lie")
     made.add_argument("--modules", type=Path, metavar="DIR", help="add: where the modules lie")
+    made.add_argument("--turns", type=int, default=3, help="speed: how often each kernel runs")
+    made.add_argument("--time", default="5s", help="speed: of one race")
     given = made.parse_args(arguments)
+    if given.action == "speed":
+        return _speed(given)
     if given.action == "list":
         described = _list()
         by_name = {entry["name"]: entry for entry in described}
