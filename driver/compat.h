@@ -34,6 +34,21 @@ static inline bool zc_iter_is_user(const struct iov_iter *iter)
 #endif
 }
 
+/*
+ * Until 5.14 iov_iter_advance() stopped at the next segment even if that was
+ * empty (lib/iov_iter.c, iterate_and_advance()); since then it goes past it.
+ */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(5, 14, 0)
+static inline void zc_iter_advance(struct iov_iter *iter, size_t bytes)
+{
+	iov_iter_advance(iter, bytes);
+	while (iov_iter_count(iter) && !iov_iter_single_seg_count(iter))
+		iov_iter_advance(iter, 0);
+}
+
+#define iov_iter_advance zc_iter_advance
+#endif
+
 /* User address of the next byte; the length is iov_iter_single_seg_count(). */
 static inline unsigned long zc_iter_addr(const struct iov_iter *iter)
 {
