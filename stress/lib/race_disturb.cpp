@@ -217,26 +217,25 @@ void Race::start_onlookers() {
         return;
     const std::string name = setup_.device.substr(setup_.device.rfind('/') + 1);
     const std::string folder = "/sys/kernel/debug/zcdma/" + name + "/";
-    start_disturbers(static_cast<std::uint32_t>(knobs_.integer("onlookers")),
-                     [this, folder](std::uint32_t, Random random) {
-                         constexpr const char* files[] = {"books", "books", "books", "engine",
-                                                          "requests"};
-                         std::vector<char> text(65536);
-                         while (!stopped()) {
-                             const std::string path = folder + files[random.below(5)];
-                             const Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-                             for (std::uint32_t i = random.below(16); fd && i > 0 && !stopped();
-                                  --i) {
-                                 const Calling calling(Call::read);
-                                 if (pread(fd.get(), text.data(), text.size(), 0) < 0)
-                                     break;
-                             }
-                             if (!lulls_.load(std::memory_order_relaxed))
-                                 pause(ms + random.below(8) * ms);
-                             else
-                                 sched_yield();
-                         }
-                     });
+    start_disturbers(
+        static_cast<std::uint32_t>(knobs_.integer("onlookers")),
+        [this, folder](std::uint32_t, Random random) {
+            constexpr const char* files[] = {"books", "books", "books", "engine", "requests"};
+            std::vector<char> text(65536);
+            while (!stopped()) {
+                const std::string path = folder + files[random.below(5)];
+                const Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+                for (std::uint32_t i = random.below(16); fd && i > 0 && !stopped(); --i) {
+                    const Calling calling(Call::read);
+                    if (pread(fd.get(), text.data(), text.size(), 0) < 0)
+                        break;
+                }
+                if (!lulls_.load(std::memory_order_relaxed))
+                    pause(ms + random.below(8) * ms);
+                else
+                    sched_yield();
+            }
+        });
 }
 
 // --- the device goes -----------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 #include "lib/race_parts.h"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 
@@ -77,8 +78,9 @@ void Race::overtaken_by_fsync(const std::vector<std::pair<std::uint32_t, std::ui
     }
 }
 
-// Each request ends by its time-out and the stop that this takes; who waits for requests alone waits
-// no longer.  Only while nobody submits: a wait that was not woken ends with any request after it.
+// Each request ends by its time-out and the stop that this takes; who waits for requests alone
+// waits no longer.  Only while nobody submits: a wait that was not woken ends with any request
+// after it.
 class Race::BoundedWait {
 public:
     BoundedWait(Race& race, const char* call)
@@ -107,8 +109,8 @@ private:
 void Race::sync_file(std::uint32_t submitter, Random& random) {
     // Through another open file of the device as well: it is the device that is synchronised.
     const Fd& other = submitters_[submitter]->positioned;
-    const int fd = other && random.below(2) ? other.get()
-                                            : devices_[submitter % geometry_.devices].get();
+    const int fd =
+        other && random.below(2) ? other.get() : devices_[submitter % geometry_.devices].get();
     const auto before = flying_of(submitter);
     const BoundedWait wait(*this, "fsync");
     int answer = 0;
@@ -172,19 +174,31 @@ void Race::read_at_position(std::uint32_t index, Random& random) {
 
 // poll(2) while nobody submits: the driver's requests end, and with them a sleeper's wait.
 void Race::poll_until_idle(std::uint32_t submitter, Random& random) {
-    constexpr int bound_ms = 1000;
+    // By then every request has been answered; poll(2) looks once more when its time is over
+    // (fs/select.c, do_poll()), so a wake-up that was lost shows in how long it took.
+    const std::uint64_t bound_ns = wait_bounds_.last_ns + 400 * ms;
     constexpr short wanted[] = {POLLIN, POLLOUT};
     pollfd polled{devices_[submitter % geometry_.devices].get(), wanted[random.below(2)], 0};
     const std::uint64_t healthy_ns = shared_.healthy_ns();
+    const std::uint64_t began_ns = monotonic_ns();
+    // What began while it slept may have kept the device busy until now.
+    const auto begun = [&] {
+        return std::array{shared_.windows.held_ns.load(std::memory_order_relaxed),
+                          std::uint64_t{submissions_.load(std::memory_order_relaxed)},
+                          shared_.value(Counter::sync_ios), shared_.value(Counter::outside)};
+    };
+    const auto before = begun();
     int answer = 0;
     {
         const Calling calling(Call::poll);
-        answer = poll(&polled, 1, bound_ms + static_cast<int>(shared_.timeout_ns / ms));
+        answer = poll(&polled, 1, static_cast<int>(bound_ns / ms));
     }
     shared_.count(Counter::polls);
-    if (answer == 0 && !stopped() &&
-        shared_.healthy_ns() - healthy_ns > shared_.timeout_ns + bound_ms / 2 * ms &&
-        flying_of(submitter).empty())
+    const bool slept_on = answer >= 0 && monotonic_ns() - began_ns >= bound_ns / ms * ms;
+    bool idle = begun() == before;
+    for (std::uint32_t i = 0; i < geometry_.submitters; ++i)
+        idle &= flying_of(i).empty();
+    if (slept_on && idle && shared_.healthy_ns() - healthy_ns > wait_bounds_.last_ns + 150 * ms)
         shared_.report(
             {"ledger", "a poll was not woken, and the driver is idle", "ledger/lost/poll", {}});
     if (answer > 0 &&
