@@ -50,12 +50,12 @@ def mutants_folder() -> Path:
 
 
 def mutant_names() -> list[str]:
-    return sorted(path.stem for path in mutants_folder().glob("*/*.patch"))
+    return sorted(path.stem for path in mutants_folder().glob("driver/*.patch"))
 
 
 def find_mutant(word: str) -> Mutant:
-    """By name from mutants/*/NAME.patch, or by the path of a patch."""
-    named = sorted(mutants_folder().glob(f"*/{word}.patch")) if "/" not in word else []
+    """By name from mutants/driver/NAME.patch, or by the path of a patch."""
+    named = sorted(mutants_folder().glob(f"driver/{word}.patch")) if "/" not in word else []
     path = named[0] if named else Path(word)
     if not path.is_file():
         known = ", ".join(mutant_names()) or "none"
@@ -182,14 +182,20 @@ def _copy_sources(into: Path) -> None:
         shutil.copyfile(path, target)
 
 
-def _apply(mutant: Mutant, tree: Path) -> None:
+def strip_debug(source: Path, target: Path) -> None:
+    """What a guest takes: the module without its debug data."""
+    _strip(source, target, "--strip-debug")
+
+
+def apply_patch(name: str, text: str, tree: Path) -> None:
+    """`patch -p1` without fuzz; ConfigurationError names the hunk that failed."""
     patch = tree / "mutant.patch"
-    patch.write_text(mutant.patch)
+    patch.write_text(text)
     argv = ["patch", "-p1", "--batch", "--forward", "--fuzz=0", "-i", "mutant.patch"]
     said = processes.output(argv, timeout_s=60, cwd=tree)
     if said.returncode:
         line = _telling_line(said.stdout, ("FAILED", "can't find", "malformed", "Only garbage"))
-        raise ConfigurationError(f"mutant {mutant.name} does not apply: {line}")
+        raise ConfigurationError(f"mutant {name} does not apply: {line}")
 
 
 def _kbuild(kernel: Kernel, tree: Path, name: str, log: Path, mutant: Mutant | None) -> None:
@@ -209,7 +215,7 @@ def modules(kernel: Kernel, mutant: Mutant | None = None) -> ModuleSet:
             with paths.published(destination) as scratch:
                 _copy_sources(scratch)
                 if mutant:
-                    _apply(mutant, scratch)
+                    apply_patch(mutant.name, mutant.patch, scratch)
                 for name in MODULE_FOLDERS:
                     _kbuild(kernel, scratch, name, log, mutant)
                 for folder, name in zip(MODULE_FOLDERS, MODULES, strict=True):

@@ -183,7 +183,8 @@ def _rows(
         for cpus in _cpus(selection, wants["cpus"])
     ]
     there = {(name, scenario, cpus) for name, _, scenario, cpus in rows}
-    also = profile.get("also", []) if target == "zcdma" and selection.faults is None else []
+    own = profile if target == "zcdma" else profile.get("on", {}).get(targets.named(target).row, {})
+    also = own.get("also", []) if selection.faults is None else []
     for entry in also:
         if selection.scenarios and entry["scenario"] not in selection.scenarios:
             continue
@@ -284,8 +285,6 @@ def _scenarios_of(table: dict[str, Any], target: str) -> list[str]:
 
 
 def _scenarios_on(table: dict[str, Any], row: str) -> set[str]:
-    return {
-        scenario
-        for profile in table["profile"].values()
-        for scenario in profile.get("on", {}).get(row, {}).get("scenarios", [])
-    }
+    wanted = [profile.get("on", {}).get(row, {}) for profile in table["profile"].values()]
+    pairs = [entry["scenario"] for own in wanted for entry in own.get("also", [])]
+    return {scenario for own in wanted for scenario in own.get("scenarios", [])} | set(pairs)

@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aiotorture import build, initramfs, kernels, paths, processes
+from aiotorture import build, initramfs, kernelmodule, kernels, paths, processes
 from aiotorture.errors import ConfigurationError, HarnessError
 from aiotorture.kernels import Kernel
 from aiotorture.plan import duration_ns, size_bytes
@@ -73,6 +73,8 @@ class TargetFile:
     set_up: tuple[str, ...] = ()
     tear_down: tuple[str, ...] = ()
     marks: bool = False
+    # of the kernel's own modules among `needs`; planted bugs and repairs, never in a file
+    patches: tuple[kernelmodule.KernelPatch, ...] = ()
     image: Image | None = None
     knobs: Mapping[str, str] = field(default_factory=dict)
 
@@ -338,6 +340,9 @@ def loads(target: TargetFile, kernel: Kernel) -> list[Load]:
             raise ConfigurationError(f"{target.path}: {error}") from error
         for module, content in found.items():
             parameters = " ".join(words[1:]) if module == name else ""
+            for patch in target.patches:
+                if patch.module == module:
+                    content = kernelmodule.built(kernel, patch).read_bytes()
             if all(module != each.name for each in ordered):
                 ordered.append(Load(module, content, parameters, keep=True))
     if target.marks:

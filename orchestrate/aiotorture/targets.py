@@ -5,6 +5,7 @@
     file          every file-… below
     file-NAME     a block device or a file system of the kernel: orchestrate/targets/
     functionfs    the kernel's USB gadget drivers, on dummy_hcd: orchestrate/targets/gadget/
+    functionfs+X  the same, with the module built anew: X.patch of mutants/kernel/ or of its repairs
     PATH.toml     a user's own (aiotorture.targetfile)
 """
 
@@ -15,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from aiotorture import build, paths, targetfile
+from aiotorture import build, kernelmodule, paths, targetfile
 from aiotorture.agentlink import Json
 from aiotorture.errors import ConfigurationError
 from aiotorture.kernels import Kernel
@@ -126,6 +127,25 @@ def _files() -> dict[str, Path]:
     return {path.stem: path for path in sorted((paths.ORCHESTRATE / "targets").glob("*.toml"))}
 
 
+def _gadget(name: str, *patches: str) -> Target:
+    """Its scenario's requests have a shape of their own: what a target.toml says of them is not its."""
+    target = replace(_of_file(_gadgets()[name], GADGET), knobs={})
+    assert target.described is not None
+    read = tuple(kernelmodule.read_patch(_kernel_patch(patch)) for patch in patches)
+    return replace(
+        target, name="+".join((name, *patches)), described=replace(target.described, patches=read)
+    )
+
+
+def _kernel_patch(name: str) -> Path:
+    folders = (paths.ROOT / "mutants" / "kernel", paths.ORCHESTRATE / "targets" / "gadget" / "repairs")
+    for folder in folders:
+        if (folder / f"{name}.patch").is_file():
+            return folder / f"{name}.patch"
+    there = sorted(path.stem for folder in folders for path in folder.glob("*.patch"))
+    raise ConfigurationError(f"unknown patch {name!r} of a kernel's module; there is: {', '.join(there)}")
+
+
 def names() -> tuple[str, ...]:
     return (*(target.name for target in _BUILT_IN), FILE_GROUP, *_files(), *_gadgets())
 
@@ -139,9 +159,8 @@ def named(word: str) -> Target:
             return target
     if word in _files():
         return _of_file(_files()[word], FILE_GROUP)
-    if word in _gadgets():
-        # its scenario's requests have a shape of their own: what a target.toml says of them is not its
-        return replace(_of_file(_gadgets()[word], GADGET), knobs={})
+    if word.partition("+")[0] in _gadgets():
+        return _gadget(*word.split("+"))
     if "/" in word or word.endswith(".toml"):
         path = Path(word)
         return _of_file(path / "target.toml" if path.is_dir() else path, OWN)

@@ -26,9 +26,9 @@ def test_a_target_keeps_to_its_own_scenarios() -> None:
     polls = matrix.cells(Selection(targets=("poll",), kernels=("6.1",)))
     assert {cell.plan.scenario.name for cell in polls} == {"poll_race"}
     drivers = matrix.cells(Selection(kernels=("6.1",)))
-    assert not {"poll_race", "gadget_race"} & {cell.plan.scenario.name for cell in drivers}
+    assert not {"poll_race", "gadget_race", "gadget_transfer"} & {cell.plan.scenario.name for cell in drivers}
     gadgets = [cell for cell in matrix.cells(Selection(targets=("functionfs", "gadgetfs"))) if not cell.control]
-    assert {cell.plan.scenario.name for cell in gadgets} == {"gadget_race"}
+    assert {cell.plan.scenario.name for cell in gadgets} == {"gadget_race", "gadget_transfer"}
     assert {cell.target for cell in gadgets} == {"functionfs", "gadgetfs"}
 
 

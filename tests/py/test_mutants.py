@@ -11,7 +11,7 @@ import pytest
 from aiotorture import build, paths
 from aiotorture.score.planted import HEADER, header_of
 
-PATCHES = sorted(build.mutants_folder().glob("*/*.patch"))
+PATCHES = sorted(build.mutants_folder().glob("driver/*.patch"))
 
 
 @pytest.fixture(scope="module")

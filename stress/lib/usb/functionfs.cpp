@@ -64,6 +64,8 @@ class FunctionFs : public Gadget {
 public:
     using Gadget::Gadget;
 
+    const char* driver() const override { return "functionfs"; }
+
     void open() override {
         ep0_ = Fd(::open(ep0_path_.c_str(), O_RDWR | O_CLOEXEC));
         if (!ep0_)

@@ -32,6 +32,7 @@ class Gadget {
 public:
     Gadget(std::string ep0_path, std::uint32_t endpoints);
     virtual ~Gadget() = default;
+    virtual const char* driver() const = 0;
     Gadget(const Gadget&) = delete;
     Gadget& operator=(const Gadget&) = delete;
     // Opens ep0, says what the device is, opens the endpoints.  Throws std::runtime_error.

@@ -179,7 +179,9 @@ void GadgetRace::end_what_waits() {
                 return true;
         return false;
     };
-    for (std::uint32_t slot = 0; slot < slots_; ++slot)
+    // A race without cancellers is about a driver that does not survive a cancel.
+    const std::uint32_t cancelled = number(knobs_, "cancellers") ? slots_ : 0;
+    for (std::uint32_t slot = 0; slot < cancelled; ++slot)
         if (in_flight(state_of(shared_.slots[slot].word.load(std::memory_order_acquire))) &&
             !shared_.slots[slot].einprogress.load(std::memory_order_relaxed))
             cancel(slot, random);
@@ -202,6 +204,15 @@ void GadgetRace::check_read(std::uint32_t index) {
     const Slot& slot = shared_.slots[index];
     const std::byte* bytes = &buffers_[std::size_t{index} * max_bytes_];
     const auto got = static_cast<std::size_t>(std::max<std::int64_t>(slot.res, 0));
+    if (got && std::all_of(bytes, bytes + got, [](std::byte byte) { return byte == canary; })) {
+        shared_.report(
+            {"data",
+             std::string("a read was answered as done and its buffer was not written: ") +
+                 gadget_->driver(),
+             std::string("data/read-unwritten/") + gadget_->driver(),
+             {describe_slot(shared_, index)}});
+        return;
+    }
     for (std::size_t at = 0; at < got; at += usb_packet_bytes) {
         const std::size_t length = std::min(usb_packet_bytes, got - at);
         PacketName name;

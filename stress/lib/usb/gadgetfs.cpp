@@ -75,6 +75,8 @@ public:
     }
     ~GadgetFs() override { end_server(); }
 
+    const char* driver() const override { return "gadgetfs"; }
+
     void open() override {
         ep0_ = Fd(::open(ep0_path_.c_str(), O_RDWR | O_CLOEXEC | O_NONBLOCK));
         if (!ep0_)

@@ -1,0 +1,101 @@
+"""A module of the kernel's own, patched and built anew: a planted bug, or the repair of a real one.
+
+    linux-source-SERIES of the kernel's very version (signed) -> its folder -> patch -p1 -> Kbuild
+
+A patch begins with lines `Name: value`, an empty line, and then the diff; `Module` names the module.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiotorture import build, kernels, kerneltable, paths, processes
+from aiotorture.archive import Archive
+from aiotorture.errors import ConfigurationError
+from aiotorture.kernels import Kernel
+
+UNPACK_TIMEOUT_S = 600.0
+FOLDER = "drivers/usb/gadget"
+# Where a module's Makefile goes, and what it says.
+MAKEFILES = {
+    "usb_f_fs": ("function", "obj-m := usb_f_fs.o\nusb_f_fs-y := f_fs.o\nccflags-y := -I$(src)/..\n"),
+    "gadgetfs": ("legacy", "obj-m := gadgetfs.o\ngadgetfs-y := inode.o\nccflags-y := -I$(src)/..\n"),
+}
+
+
+@dataclass(frozen=True)
+class KernelPatch:
+    """A patch against one module of the kernel's sources."""
+
+    name: str
+    module: str
+    text: str
+
+
+def read_patch(path: Path) -> KernelPatch:
+    """ConfigurationError for a patch whose header names no module that can be built here."""
+    text = path.read_text()
+    header = dict(line.split(": ", 1) for line in text.split("\n\n", 1)[0].splitlines() if ": " in line)
+    module = header.get("Module", "")
+    if module not in MAKEFILES:
+        raise ConfigurationError(f"{path}: Module is {module!r}; there is: {', '.join(MAKEFILES)}")
+    return KernelPatch(path.stem, module, text)
+
+
+def _sources(kernel: Kernel) -> Path:
+    """The folder as the kernel was built from it."""
+    row = kerneltable.row_of(kernel.series)
+    if not row.source or kernel.kind != kerneltable.Kind.STOCK.value:
+        raise ConfigurationError(f"kernel {kernel.series}: no sources to patch a module of")
+    tree = paths.cache_dir() / "sources" / f"{row.source}_{kernel.version}-gadget"
+    whole = paths.cache_dir() / "sources" / f"{row.source}_{kernel.version}"
+    with paths.locked(f"sources-{tree.name}"):
+        if tree.is_dir():
+            return tree
+        if whole.is_dir():
+            return whole
+        archive = Archive(row.suites)
+        archive.update()
+        with tempfile.TemporaryDirectory(dir=paths.cache_dir()) as scratch:
+            (deb,) = archive.download([(row.source, kernel.version)], Path(scratch))
+            unpacked = Path(scratch) / "deb"
+            _done(["dpkg-deb", "-x", deb, unpacked], f"unpacking {row.source}")
+            (tarball,) = (unpacked / "usr/src").glob("linux-source-*.tar.xz")
+            with paths.published(tree) as fresh:
+                tar: list[str | Path] = ["tar", "-xJf", tarball, "--strip-components=1", "-C", fresh]
+                _done([*tar, "--wildcards", f"*/{FOLDER}/*"], f"unpacking {tarball.name}")
+    return tree
+
+
+def _done(argv: list[str | Path], what: str) -> None:
+    said = processes.output(argv, timeout_s=UNPACK_TIMEOUT_S)
+    if said.returncode:
+        raise ConfigurationError(f"{what}: {said.stdout.strip().splitlines()[-1:]}")
+
+
+def built(kernel: Kernel, patch: KernelPatch) -> Path:
+    """The patched module, without debug data. ConfigurationError with the first complaint of patch
+    or compiler."""
+    key = paths.content_hash([kernel.identity.encode(), kernel.build_id.encode(), patch.text.encode()])
+    destination = paths.cache_dir() / "modules" / f"kernel-{key}"
+    module = destination / f"{patch.module}.ko"
+    with paths.locked(f"modules-kernel-{key}"):
+        if module.is_file():
+            return module
+        sources = _sources(kernel)
+        log = build.new_log(f"kbuild-{patch.name}-{kernel.release}")
+        with paths.published(destination) as scratch:
+            tree = scratch / "tree"
+            shutil.copytree(sources / FOLDER, tree / FOLDER)
+            build.apply_patch(patch.name, patch.text, tree)
+            folder, makefile = MAKEFILES[patch.module]
+            place = tree / FOLDER / folder
+            (place / "Makefile").write_text(makefile)
+            argv = kernels.kbuild_argv(kernel, place, ["modules"])
+            build.run_step(argv, build.KBUILD_TIMEOUT_S, log, f"{patch.name} for {kernel.release}")
+            build.strip_debug(place / f"{patch.module}.ko", scratch / f"{patch.module}.ko")
+            shutil.rmtree(tree)
+    return module
