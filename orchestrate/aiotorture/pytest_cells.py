@@ -31,6 +31,7 @@ from aiotorture.verdict import exit_status
 
 PROPERTY = "cell"
 STOP = "results cannot be kept"
+NOTHING_SELECTED = "-k selects no cell"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -59,6 +60,7 @@ class Controller:
         config.option.out = str(self.run_dir)
         self.cells = _not_done(config, every)
         self.interrupted = False
+        self.nothing_selected = False  # -k names none of the cells that are to be run
         self.session: pytest.Session | None = None
         self.lines: progress.Lines | None = None
         self.scratch: Path | None = None
@@ -153,13 +155,19 @@ class Controller:
         """With -k the workers know what is left."""
         chosen = {name.partition("[")[2].removesuffix("]") for name in ids}
         self.planned = [cell for cell in self.cells if cell.id in chosen]
+        self.nothing_selected = bool(self.cells) and not self.planned
+        if self.nothing_selected:
+            self._stop(NOTHING_SELECTED)
         if self.lines is not None:
             self.lines.planned = len(self.planned)
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Without workers: with the selected cells known, set up for these."""
+        if self.config.pluginmanager.has_plugin("dsession"):
+            return
         chosen = [i.callspec.params["cell"] for i in session.items if hasattr(i, "callspec")]
+        self.nothing_selected = bool(self.cells) and not chosen
         if chosen and self.lines is None and not self.config.option.collectonly:
             self._set_up_or_exit(chosen)
 
@@ -203,7 +211,11 @@ class Controller:
         """Outermost, so that our lines follow pytest's own summary."""
         yield
         try:
-            if self.lines is not None:
+            if self.nothing_selected and not self.config.option.collectonly:
+                session.exitstatus = EXIT_USAGE
+                print(f"aiotorture: {NOTHING_SELECTED} ({self.config.option.keyword!r}); "
+                      "run --dry-run lists them", file=sys.stderr)
+            elif self.lines is not None:
                 session.exitstatus = self.finish()
         except results.ResultsError as error:
             session.exitstatus = EXIT_UNPROVEN

@@ -156,3 +156,10 @@ def test_the_agent_serves_over_ssh(tmp_path: Path) -> None:
     assert said.returncode == 0, said.stdout
     (cell,) = results.read(tmp_path / "run").cells
     assert (cell.lane, cell.verdict) == ("lab", Verdict.PASS)
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_selection_of_nothing_is_bad_usage(tmp_path: Path, jobs: str) -> None:
+    said = run(tmp_path / "run", "--jobs", jobs, "-k", "no_such_cell")
+    assert said.returncode == 2
+    assert "-k selects no cell ('no_such_cell')" in said.stderr

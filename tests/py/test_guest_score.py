@@ -1,0 +1,35 @@
+"""Five planted bugs of five classes, seen first by five oracles, are found by the default search."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from aiotorture.score import trials
+
+ROOT = Path(__file__).resolve().parents[2]
+# mutant -> the oracle that spoke first with every seed that was tried (docs/mutants.md)
+FIVE = {
+    "cancel-drops-request": "ledger",
+    "error-hidden-by-progress": "contract",
+    "iocb-touched-after-complete": "kernel-log",
+    "nowait-eagain-leaks-mapping": "leak",
+    "read-pins-for-reading": "data",
+}
+TIMEOUT_S = 600
+
+pytestmark = [pytest.mark.guest, pytest.mark.timeout(TIMEOUT_S + 60)]
+
+
+def test_the_search_finds_five_planted_bugs(tmp_path: Path) -> None:
+    words = [word for name in FIVE for word in ("--mutant", name)]
+    argv = [ROOT / "aiotorture", "score", "--seeds", "1", "--json", "--out", tmp_path, *words]
+    said = subprocess.run(argv, capture_output=True, text=True, timeout=TIMEOUT_S)
+    assert said.returncode == 0, said.stdout + said.stderr
+    kept = trials.read(tmp_path)
+    assert {trial.mutant: trial.aimed.oracle for trial in kept} == FIVE
+    assert len({trial.kind for trial in kept}) == len(FIVE)
+    assert len(json.loads(said.stdout)["mutants"]) == len(FIVE)
