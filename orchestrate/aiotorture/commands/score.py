@@ -130,7 +130,10 @@ class _Score:
         kept = self._by_identity(trials.SCORE)
         missing = [each for each in wanted if (each[2], each[1]) not in kept]
         self.say(f"score: {len(missing)} searches of {len(wanted)} to run, in {self.folder}")
-        tasks = [self._search_task(one, seed, self.method, trials.SCORE) for one, seed, _ in missing]
+        tasks = [
+            self._search_task(one, seed, self.method, name, trials.SCORE)
+            for one, seed, name in missing
+        ]
         self._run(tasks, [one for one, _, _ in missing])
         kept = self._by_identity(trials.SCORE)
         return [kept[key] for _, seed, name in wanted if (key := (name, seed)) in kept]
@@ -138,12 +141,16 @@ class _Score:
     def _by_identity(self, name: str) -> dict[tuple[str, int], trials.Trial]:
         return {(trial.identity, trial.seed): trial for trial in trials.read(self.folder, name)}
 
-    def _search_task(self, one: Planted, seed: int, method: Method, name: str) -> workers.Task:
+    def _search_task(
+        self, one: Planted, seed: int, method: Method, identity: str, file: str
+    ) -> workers.Task:
+        git = rundir.git_commit()
+
         def task(run: search.Run) -> None:
             trial = search.search(one, seed, method, run)
-            trial = dataclasses.replace(trial, git=rundir.git_commit())
+            trial = dataclasses.replace(trial, identity=identity, git=git)
             with self._lock:
-                trials.append(self.folder / name, trial.to_json())
+                trials.append(self.folder / file, trial.to_json())
                 self.say(_line(trial))
 
         return task
@@ -163,8 +170,10 @@ class _Score:
                     break
                 one = by_name[trial.mutant]
                 done = {(each.identity, each.seed) for each in kept}
-                if (planted.identity(one, method), trial.seed) not in done:
-                    self._run([self._search_task(one, trial.seed, method, alone.ALONE)], [one])
+                name = planted.identity(one, method)
+                if (name, trial.seed) not in done:
+                    task = self._search_task(one, trial.seed, method, name, alone.ALONE)
+                    self._run([task], [one])
         return trials.read(self.folder, alone.ALONE)
 
     # ---------------------------------------------------------------- replays
