@@ -12,7 +12,7 @@ import sample_run
 from aiotorture import build, kernels
 from aiotorture.matrix import Cell
 from aiotorture.results import CellResult, Verdict
-from aiotorture.score import planted, search, table, trials, workers
+from aiotorture.score import alone, planted, repeats, search, table, trials, workers
 from aiotorture.score.planted import Method, Planted
 from aiotorture.score.trials import Trial, Walk
 
@@ -200,12 +200,34 @@ def test_the_readme_has_the_part_between_its_marks_replaced(tmp_path: Path) -> N
     readme = tmp_path / "README.md"
     readme.write_text(f"a\n{table.BEGIN}\nold\n{table.END}\nb\n")
     rows = table.rows([blind_trial(770, True)])
-    part = table.readme_part(rows, "how", table.summary(rows, 60.0), {"m": "9/10"})
+    part = table.readme_part(rows, "how", table.summary(rows, 60.0), {"m": "9/10"}, "alone\n")
     for _ in range(2):
         table.put_between_marks(readme, part)
         text = readme.read_text()
         assert text.startswith("a\n") and text.endswith(f"{table.END}\nb\n") and "old" not in text
-        assert "| m | leak | 1/1 | hang | 0.5 | 77 | 1/1, 770, 10 | 9/10 |" in text
+        assert "| 0.5 | 77 | 1/1 | 770 | 10 | 9/10 |" in text and "\nalone\n" in text
+
+
+def test_an_oracle_alone_finds_what_is_missed_without_it() -> None:
+    found = searched(SHOWN)
+    missed = searched(method=replace(STOCK, budget_s=1.0))
+    other = replace(found, mutant="n", aimed=replace(found.aimed, oracle="leak"))
+    both = replace(found, mutant="b", seed=9), replace(other, mutant="b", seed=8)
+    assert alone.candidates([found, missed, other, *both]) == {"hang": [found], "leak": [other]}
+    kept = [replace(missed, without=("hang",)), replace(other, without=("hang",))]
+    assert alone.found_by_it_alone(kept, "hang") == ["m"]
+    assert "| hang | m | n (leak) |" in alone.markdown(kept)
+
+
+def test_each_mutant_is_replayed_once_from_its_first_token() -> None:
+    trial = searched(SHOWN)
+    with_token = replace(trial, aimed=replace(trial.aimed, token="at1-x"))
+    later = replace(with_token, seed=8)
+    done = repeats.Replayed("m", "at1-x", "t", 10, 9, 8, 0)
+    assert repeats.wanted([later, with_token, trial], [], 10) == [with_token]
+    assert repeats.wanted([with_token], [done], 10) == []
+    assert repeats.wanted([with_token], [done], 5) == [with_token]
+    assert "in 8 of 10 tries" in repeats.summary([done])[0]
 
 
 def test_the_readme_has_the_marks() -> None:

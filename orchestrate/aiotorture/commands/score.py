@@ -274,7 +274,10 @@ def main(arguments: Sequence[str]) -> int:
     if given.table:
         if not rows:
             raise ConfigurationError(f"nothing is kept in {score.folder}")
-        part = table.readme_part(rows, _how(made), lines, repeats.by_mutant(replayed))
+        muted = trials.read(score.folder, alone.ALONE)
+        part = table.readme_part(
+            rows, _how(made), lines, repeats.by_mutant(replayed), alone.markdown(muted) if muted else ""
+        )
         table.put_between_marks(Path(given.table), part)
         score.say(f"{given.table}: {len(rows)} mutants, from {score.folder}")
         return 0

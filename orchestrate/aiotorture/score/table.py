@@ -175,36 +175,14 @@ def summary(table: Sequence[Row], budget_s: float) -> list[str]:
     return lines
 
 
-def compact(table: Sequence[Row], repeats: Mapping[str, str] | None = None) -> str:
-    """A line a mutant for the README: no titles, medians alone."""
-    lines = [
-        "| mutant | class | found | oracle | s | requests | blind: found, requests, ratio | repeated |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for row in table:
-        blind = ""
-        if row.blind_trials:
-            ratio = f", {spread([row.ratio], row.ratios_open)}" if row.ratio is not None else ""
-            requests = spread([statistics.median(row.blind_requests)], row.blind_open)
-            blind = f"{row.blind_found}/{row.blind_trials}, {requests}{ratio}"
-        cells = [
-            row.mutant, row.kind, f"{row.found}/{row.trials}", ", ".join(row.oracles) or "-",
-            _middle(row.seconds), _middle(row.requests), blind, (repeats or {}).get(row.mutant, ""),
-        ]  # fmt: skip
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def _middle(values: Sequence[float]) -> str:
-    return _short(statistics.median(values)) if values else "-"
-
-
 def readme_part(
-    table: Sequence[Row], how: str, said: Sequence[str], repeats: Mapping[str, str] | None
+    table: Sequence[Row], how: str, said: Sequence[str], repeats: Mapping[str, str], alone: str
 ) -> str:
-    """What stands between the two marks: how it was measured, the summary, the table folded up."""
-    head = [BEGIN, how, "", *(f"- {line}" for line in said), "", "<details><summary>each mutant</summary>"]
-    return "\n".join([*head, "", compact(table, repeats) + "", "</details>", END])
+    """What stands between the two marks: how it was measured, the summary, what each oracle finds
+    alone, and the table, folded up."""
+    head = [BEGIN, how, "", *(f"- {line}" for line in said), ""]
+    fold = ["<details><summary>each mutant</summary>", "", markdown(table, repeats), "</details>"]
+    return "\n".join([*head, *([alone] if alone else []), *fold, END])
 
 
 def put_between_marks(path: Path, part: str) -> None:
