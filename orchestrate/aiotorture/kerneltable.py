@@ -24,8 +24,8 @@ FEATURES = (
     "DEBUG_OBJECTS", "DEBUG_LIST", "DMA_API_DEBUG", "DEBUG_KMEMLEAK", "FAULT_INJECTION", "FAILSLAB",
     "FAIL_PAGE_ALLOC", "FAIL_FUNCTION", "KPROBES", "FUNCTION_TRACER", "DEBUG_INFO_BTF",
 )  # fmt: skip
-# How many times as long a race takes under emulation with the option on (docs/kernels.md has the
-# measurement); several at once multiply.
+# How many times as long a race may take under emulation with the option on: bounds with room to
+# spare, not rates, since a race ends when its racers have met. Several at once multiply.
 SLOWDOWN = {"KASAN": 4.0, "PROVE_LOCKING": 6.0, "DEBUG_KMEMLEAK": 3.0, "KCSAN": 6.0}
 HOST_TOOLS = "host"
 
