@@ -24,7 +24,7 @@ const at::Scenario scenario{
     "gadget_race",
     "a request on a gadget's endpoint has one event and the other end's bytes, however it is ended",
     at::gadget_knobs({}),
-    {{"submitted", 5000}, {"cancel_won", 1000}, {"cancel_lost", 20}, {"urbs", 100}},
+    {{"submitted", 5000}, {"cancel_won", 300}, {"cancel_lost", 20}, {"urbs", 100}},
     nullptr,
     {"functionfs", "gadgetfs"},
     at::make_gadget_stressor,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def read_patch(path: Path) -> KernelPatch:
 def _sources(kernel: Kernel) -> Path:
     """The folder as the kernel was built from it."""
     row = kerneltable.row_of(kernel.series)
-    if not row.source or kernel.kind != kerneltable.Kind.STOCK.value:
+    if not row.source:
         raise ConfigurationError(f"kernel {kernel.series}: no sources to patch a module of")
     tree = paths.cache_dir() / "sources" / f"{row.source}_{kernel.version}-gadget"
     whole = paths.cache_dir() / "sources" / f"{row.source}_{kernel.version}"
@@ -76,26 +77,30 @@ def _done(argv: list[str | Path], what: str) -> None:
         raise ConfigurationError(f"{what}: {said.stdout.strip().splitlines()[-1:]}")
 
 
-def built(kernel: Kernel, patch: KernelPatch) -> Path:
-    """The patched module, without debug data. ConfigurationError with the first complaint of patch
-    or compiler."""
-    key = paths.content_hash([kernel.identity.encode(), kernel.build_id.encode(), patch.text.encode()])
+def built(kernel: Kernel, patches: Sequence[KernelPatch]) -> Path:
+    """The module with these patches of it, one after another, without debug data. ConfigurationError
+    with the first complaint of patch or compiler."""
+    (name,) = {patch.module for patch in patches}
+    texts = [patch.text.encode() for patch in patches]
+    key = paths.content_hash([kernel.identity.encode(), kernel.build_id.encode(), *texts])
     destination = paths.cache_dir() / "modules" / f"kernel-{key}"
-    module = destination / f"{patch.module}.ko"
+    module = destination / f"{name}.ko"
     with paths.locked(f"modules-kernel-{key}"):
         if module.is_file():
             return module
         sources = _sources(kernel)
-        log = build.new_log(f"kbuild-{patch.name}-{kernel.release}")
+        what = "+".join((name, *(patch.name for patch in patches)))
+        log = build.new_log(f"kbuild-{what}-{kernel.release}")
         with paths.published(destination) as scratch:
             tree = scratch / "tree"
             shutil.copytree(sources / FOLDER, tree / FOLDER)
-            build.apply_patch(patch.name, patch.text, tree)
-            folder, makefile = MAKEFILES[patch.module]
+            for patch in patches:
+                build.apply_patch(patch.name, patch.text, tree)
+            folder, makefile = MAKEFILES[name]
             place = tree / FOLDER / folder
             (place / "Makefile").write_text(makefile)
             argv = kernels.kbuild_argv(kernel, place, ["modules"])
-            build.run_step(argv, build.KBUILD_TIMEOUT_S, log, f"{patch.name} for {kernel.release}")
-            build.strip_debug(place / f"{patch.module}.ko", scratch / f"{patch.module}.ko")
+            build.run_step(argv, build.KBUILD_TIMEOUT_S, log, f"{what} for {kernel.release}")
+            build.strip_debug(place / f"{name}.ko", scratch / f"{name}.ko")
             shutil.rmtree(tree)
     return module

@@ -340,9 +340,9 @@ def loads(target: TargetFile, kernel: Kernel) -> list[Load]:
             raise ConfigurationError(f"{target.path}: {error}") from error
         for module, content in found.items():
             parameters = " ".join(words[1:]) if module == name else ""
-            for patch in target.patches:
-                if patch.module == module:
-                    content = kernelmodule.built(kernel, patch).read_bytes()
+            patches = [patch for patch in target.patches if patch.module == module]
+            if patches:
+                content = kernelmodule.built(kernel, patches).read_bytes()
             if all(module != each.name for each in ordered):
                 ordered.append(Load(module, content, parameters, keep=True))
     if target.marks:

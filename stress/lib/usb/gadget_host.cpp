@@ -160,7 +160,7 @@ void GadgetRace::host_loop(std::uint32_t, Random& random) {
     while (!quiet_.load(std::memory_order_acquire) && !abandoned()) {
         if (!host_.is_open()) {
             if (!host_.open_if_there()) {
-                wait_for_change(quiet_, 0, 2 * ms);
+                wait_for_change(quiet_, 0, 20 * ms);
                 continue;
             }
             configured_.store(1, std::memory_order_release);

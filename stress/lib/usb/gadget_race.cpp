@@ -422,6 +422,12 @@ void GadgetRace::submit(std::vector<std::uint32_t>& slots, Random& random) {
                         {}});
 }
 
+// An endpoint that is disabled answers at once: not in loops that starve the host's enumeration.
+void GadgetRace::rest_off_the_bus() {
+    if (!configured_.load(std::memory_order_relaxed))
+        wait_for_change(shared_.stop, 0, 20 * ms);
+}
+
 void GadgetRace::submit_loop(std::uint32_t index, Random& random) {
     std::uint32_t cursor = index;
     std::vector<std::uint32_t> batch;
@@ -436,9 +442,9 @@ void GadgetRace::submit_loop(std::uint32_t index, Random& random) {
         }
         if (!batch.empty())
             submit(batch, random);
-        // An endpoint that is disabled answers at once: not in a loop that starves the host.
-        if (batch.empty() || !configured_.load(std::memory_order_relaxed))
+        if (batch.empty())
             wait_for_change(answered_, seen, ms);
+        rest_off_the_bus();
     }
 }
 
@@ -572,6 +578,7 @@ void GadgetRace::cancel_loop(std::uint32_t, Random& random) {
         }
         if (missed || random.below(4) == 0)
             wait_for_change(submissions_, seen, ms / 2);
+        rest_off_the_bus();
     }
 }
 

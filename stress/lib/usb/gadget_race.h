@@ -63,6 +63,7 @@ private:
     void end_what_waits();
 
     // --- the device's end: gadget_race.cpp
+    void rest_off_the_bus();
     void submit_loop(std::uint32_t index, Random& random);
     bool recycle(std::uint32_t slot);
     void judge_slot(std::uint32_t slot);
