@@ -28,11 +28,9 @@ def for_cells(cells: Sequence[Cell], lane_name: str, run_dir: Path, scratch: Pat
         packages.ensure(packages.SSH)
     preflight.check_plans(build.agent(), cells)
     resolved = {series: kernels.ensure(series) for series in sorted({c.kernel for c in cells})}
-    mutants = {cell.mutant.name: cell.mutant for cell in cells if cell.mutant}
-    for kernel in resolved.values():
-        for target in {cell.target for cell in cells}:
-            for mutant in [None, *mutants.values()]:
-                targets.named(target).modules(kernel, mutant)
+    built = {(cell.kernel, cell.target, cell.mutant and cell.mutant.name): cell for cell in cells}
+    for cell in built.values():
+        targets.named(cell.target).modules(resolved[cell.kernel], cell.mutant)
     bench = Bench(lane_named(lane_name, scratch), resolved, run_dir)
     bench.lane.prepare(list(dict.fromkeys(bench.spec(cell) for cell in cells)))
     return bench

@@ -217,16 +217,13 @@ class _Score:
             workers.Workers(made).run(tasks)
 
     def _sample(self, ones: Sequence[Planted], series: tuple[str, ...]) -> list[Cell]:
-        """Enough for the ready guests of all, and for the builds of the first kernel; a debug
-        kernel's modules are built when a mutant comes to it."""
-        sample = []
-        for kernel in series:
-            for one in {one.name: one for one in ones}.values():
-                cells = search.cells_for(one, kernel, 0, self.method.slice_time)
-                sample += list({cell.cpus: cell for cell in cells}.values())
-                if kernel != series[0]:
-                    break
-        return sample
+        """Enough for the ready guests of all; a mutant's modules are built when its turn comes."""
+        cells = [
+            cell
+            for kernel in series
+            for cell in search.cells_for(ones[0], kernel, 0, self.method.slice_time)
+        ]
+        return list({(cell.kernel, cell.cpus): cell for cell in cells}.values())
 
 
 def _line(trial: trials.Trial) -> str:
