@@ -17,16 +17,15 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "lib/oracles/calls.h"
 #include "lib/race.h"
 #include "lib/racer.h"
 
 namespace {
 
 void refused(at::Race& race, const char* what) {
-    race.shared().report({"contract",
-                          std::string(what) + " of the device answered " + at::errno_name(errno),
-                          std::string("contract/") + what,
-                          {}});
+    if (const auto finding = at::judge_file_call(what, errno))
+        race.shared().report(*finding);
 }
 
 // The last descriptor of the old file goes, its requests stay.

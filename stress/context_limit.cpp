@@ -18,6 +18,7 @@
 #include <libaio.h>
 #include <sys/mman.h>
 
+#include "lib/oracles/calls.h"
 #include "lib/race.h"
 #include "lib/racer.h"
 
@@ -33,8 +34,9 @@ long number_in(const char* path) {
     return std::strtol(at::read_file(path).value_or("0").c_str(), nullptr, 10);
 }
 
-void wrong(at::Race& race, const char* kind, const std::string& title) {
-    race.shared().report({"contract", title, std::string("contract/limit-") + kind, {}});
+void report(at::Race& race, const std::optional<at::Finding>& finding) {
+    if (finding)
+        race.shared().report(*finding);
 }
 
 // True when the limit was met.
@@ -48,10 +50,8 @@ bool fill_up(at::Race& race, at::Random& random, std::byte* buffer,
             answer = io_setup(1 + static_cast<int>(random.below(16)), &id);
         }
         if (answer) {
-            if (answer != -EAGAIN)
-                wrong(race, "errno", "io_setup answered " + at::errno_name(-answer));
-            if (id)
-                wrong(race, "id", "a refused io_setup left a context's id");
+            for (const at::Finding& finding : at::judge_setup_refused(answer, id != nullptr))
+                race.shared().report(finding);
             return answer == -EAGAIN;
         }
         contexts.push_back(id);
@@ -62,10 +62,7 @@ bool fill_up(at::Race& race, at::Random& random, std::byte* buffer,
         io_prep_pread(&cb, race.device_fd(0), buffer, read_bytes, 0);
         race.shared().count(at::Counter::outside);
         const at::Calling calling(at::Call::io_submit);
-        const int taken = io_submit(id, 1, &pointer);
-        if (taken != 1)
-            wrong(race, "submit",
-                  "io_submit to a context near the limit answered " + at::errno_name(-taken));
+        report(race, at::judge_submit_at_limit(io_submit(id, 1, &pointer)));
     }
     return false;
 }
@@ -81,12 +78,11 @@ void rent(at::Race& race, at::Random random) {
         std::vector<io_context_t> contexts;
         if (fill_up(race, random, static_cast<std::byte*>(buffer), contexts))
             race.shared().count(at::Counter::limit_reached);
-        if (number_in(count_file) > number_in(limit_file))
-            wrong(race, "above", "aio-nr is above aio-max-nr");
+        const long count = number_in(count_file);
+        report(race, at::judge_aio_nr(count, number_in(limit_file)));
         for (io_context_t id : contexts) {
             const at::Calling calling(at::Call::io_destroy);
-            if (const int answer = io_destroy(id))
-                wrong(race, "destroy", "io_destroy answered " + at::errno_name(-answer));
+            report(race, at::judge_destroy_at_limit(io_destroy(id)));
         }
     }
 }

@@ -25,6 +25,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lib/oracles/calls.h"
 #include "lib/race.h"
 #include "lib/racer.h"
 
@@ -41,13 +42,8 @@ std::uint64_t checksum(const std::byte* bytes, std::size_t length) {
 }
 
 void check_context(at::Race& race, const char* call, long answer) {
-    if (answer == -EINVAL)
-        return;
-    race.shared().report({"contract",
-                          std::string(call) + " with the parent's context answered " +
-                              (answer < 0 ? at::errno_name(static_cast<int>(-answer)) : "success"),
-                          std::string("contract/child-") + call,
-                          {}});
+    if (const auto finding = at::judge_child_call(call, answer))
+        race.shared().report(*finding);
 }
 
 [[noreturn]] void child(at::Race& race, at::Random& random) {
@@ -60,13 +56,10 @@ void check_context(at::Race& race, const char* call, long answer) {
         before[i] = checksum(place(i), bytes);
     usleep(random.logarithmic(100, 3000));
     for (std::uint32_t i = 0; i < looked_at; ++i)
-        if (checksum(place(i), bytes) != before[i]) {
+        if (const auto finding = at::judge_child_memory(before[i], checksum(place(i), bytes),
+                                                        (first + i) % race.geometry().slots)) {
             race.shared().count(at::Counter::late_writes);
-            race.shared().report(
-                {"late-write",
-                 "a forked child's memory was written by somebody else",
-                 "late-write/child",
-                 {"buffer " + std::to_string((first + i) % race.geometry().slots)}});
+            race.shared().report(*finding);
             break;
         }
     for (std::uint32_t i = 0; i < looked_at; ++i)
@@ -82,9 +75,9 @@ void check_context(at::Race& race, const char* call, long answer) {
     check_context(race, "io_destroy", io_destroy(id));
     race.shared().count(at::Counter::outside);
     // A request of its own to the parent's file, in memory of its own.
-    if (pread(race.device_fd(0), place(0), 512, 0) < 0 && errno == EFAULT)
-        race.shared().report(
-            {"contract", "a child's read answered EFAULT", "contract/child-read", {}});
+    const ssize_t got = pread(race.device_fd(0), place(0), 512, 0);
+    if (const auto finding = at::judge_child_read(got < 0 ? -errno : got))
+        race.shared().report(*finding);
     if (random.below(2)) {
         char name[] = "aiotorture-agent";
         char verb[] = "leave";

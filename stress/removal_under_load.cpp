@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "lib/modules.h"
+#include "lib/oracles/calls.h"
 #include "lib/race.h"
 #include "lib/racer.h"
 
@@ -49,13 +50,8 @@ void ask_the_dead(at::Race& race, int fd) {
         const at::Calling calling(at::Call::pread);
         got = pread(fd, &byte, 1, 0);
     }
-    if (got < 0 && errno == ENODEV)
-        return;
-    race.shared().report({"contract",
-                          "a read of a removed device answered " +
-                              (got < 0 ? at::errno_name(errno) : std::string("success")),
-                          "contract/removed-answers",
-                          {}});
+    if (const auto finding = at::judge_read_of_removed(got < 0 ? -errno : got))
+        race.shared().report(*finding);
 }
 
 bool replace_device(at::Race& race, at::Random& random) {
@@ -107,17 +103,11 @@ void unload_loop(at::Race& race, at::Random random) {
             const at::Calling calling(at::Call::delete_module);
             answer = syscall(SYS_delete_module, "zcdma", O_NONBLOCK) ? -errno : 0;
         }
-        if (answer == -EWOULDBLOCK || answer == -EBUSY) {
-            race.shared().count(at::Counter::unloads_refused);
-            continue;
+        if (const auto finding = at::judge_unload_in_use(static_cast<int>(answer))) {
+            race.shared().report(*finding);
+            return;
         }
-        race.shared().report({"contract",
-                              answer ? "delete_module with files open answered " +
-                                           at::errno_name(static_cast<int>(-answer))
-                                     : std::string("the module was unloaded with files open"),
-                              "contract/unload-in-use",
-                              {}});
-        return;
+        race.shared().count(at::Counter::unloads_refused);
     }
 }
 

@@ -24,6 +24,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "lib/oracles/calls.h"
 #include "lib/race.h"
 #include "lib/racer.h"
 
@@ -48,10 +49,6 @@ void signal_loop(at::Race& race, at::Random random) {
         }
         race.pause_drawn(random, 50, 2000);
     }
-}
-
-void wrong(at::Race& race, const char* kind, const std::string& title) {
-    race.shared().report({"contract", title, std::string("contract/pgetevents-") + kind, {}});
 }
 
 void wait_once(at::Race& race, io_context_t context, bool let_in, at::Random& random) {
@@ -79,18 +76,15 @@ void wait_once(at::Race& race, io_context_t context, bool let_in, at::Random& ra
     const bool came = handled;
     sigset_t after;
     pthread_sigmask(SIG_SETMASK, nullptr, &after);
-    if (!sigismember(&after, the_signal))
-        wrong(race, "mask", "io_pgetevents did not restore the signal mask");
-    if (got > 0)
-        wrong(race, "event", "io_pgetevents gave an event of a context that has no request");
-    else if (got == 0 && took < timeout_ns)
-        wrong(race, "early", "io_pgetevents returned 0 before its time-out");
-    else if (got == -EINTR && !let_in)
-        wrong(race, "blocked", "io_pgetevents was interrupted by a blocked signal");
-    else if (got == -EINTR && !came)
-        wrong(race, "handler", "io_pgetevents was interrupted and no handler ran");
-    else if (got < 0 && got != -EINTR)
-        wrong(race, "errno", "io_pgetevents answered " + at::errno_name(static_cast<int>(-got)));
+    at::SignalWait wait;
+    wait.answer = got;
+    wait.took_ns = took;
+    wait.timeout_ns = timeout_ns;
+    wait.let_in = let_in;
+    wait.handled = came;
+    wait.mask_kept = sigismember(&after, the_signal);
+    for (const at::Finding& finding : at::judge_signal_wait(wait))
+        race.shared().report(finding);
     race.shared().count(at::Counter::waits_timed);
 }
 

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <sstream>
 #include <stdexcept>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 
@@ -25,7 +26,28 @@ bool starved_host_explains(const std::string& signature) {
     return std::find(about_time.begin(), about_time.end(), signature) != about_time.end();
 }
 
+// A signature, or the begin of several when it ends in / or -.
+bool is_ablated(std::string_view signature) {
+    const std::string_view oracle = ablated_oracle();
+    if (oracle.ends_with('/') || oracle.ends_with('-'))
+        return signature.starts_with(oracle);
+    return !oracle.empty() && signature == oracle;
+}
+
 } // namespace
+
+std::string& ablated_oracle() {
+    static std::string oracle;
+    return oracle;
+}
+
+Finding::Finding(std::string oracle_, std::string title_, std::string signature_,
+                 std::vector<std::string> evidence_)
+    : oracle(std::move(oracle_)), title(std::move(title_)), signature(std::move(signature_)),
+      evidence(std::move(evidence_)) {
+    if (is_ablated(signature))
+        oracle = title = signature = "ablated";
+}
 
 bool is_of(std::string_view oracle, const Finding& finding) {
     const std::string_view path = finding.signature;
@@ -83,7 +105,10 @@ std::vector<Finding> FindingsRing::collect(std::uint32_t& next) const {
     const std::uint32_t end = std::min(claimed_.load(std::memory_order_acquire), capacity);
     while (next < end && entries_[next].ready.load(std::memory_order_acquire)) {
         const Entry& entry = entries_[next++];
-        Finding finding{entry.oracle, entry.title, entry.signature, {}};
+        Finding finding;
+        finding.oracle = entry.oracle;
+        finding.title = entry.title;
+        finding.signature = entry.signature;
         std::istringstream lines(entry.evidence);
         for (std::string line; std::getline(lines, line);)
             finding.evidence.push_back(line);

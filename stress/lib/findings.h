@@ -19,7 +19,16 @@ struct Finding {
     std::string title;
     std::string signature;
     std::vector<std::string> evidence;
+
+    Finding() = default;
+    Finding(std::string oracle, std::string title, std::string signature,
+            std::vector<std::string> evidence = {});
 };
+
+// Tests of the tests (tests/py/test_ablation.py): a finding of this signature, or of those that
+// begin so when it ends in / or -, is born nameless, as if nobody had judged.  Empty: none is.  Set
+// before there are threads.
+std::string& ablated_oracle();
 
 // Is it of that oracle?  `oracle` is a whole oracle (leak) or a part of one, as signatures name it
 // (ledger/late): words of the path, from its begin.

@@ -9,6 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "lib/oracles/calls.h"
 #include "lib/oracles/contract.h"
 #include "lib/system.h"
 
@@ -206,12 +207,8 @@ Destruction destroy_context(SharedRun& run, std::uint32_t index, Random& random,
         context.destroy_wins.load(std::memory_order_acquire) + (answer == 0 ? 1 : 0);
     if (answer && answer != -EINVAL)
         report_answer(run, "io_destroy", "destroy", answer);
-    else if (wins != 1)
-        run.report({"contract",
-                    wins ? "two calls of io_destroy won one context"
-                         : "no call of io_destroy won a live context",
-                    wins ? "contract/destroy-twice" : "contract/destroy-nobody",
-                    {}});
+    else if (const auto finding = judge_destroyers(wins))
+        run.report(*finding);
     run.count(Counter::destroyed);
     if (answer == -EINVAL)
         run.count(Counter::destroy_einval);

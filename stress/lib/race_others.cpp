@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "lib/futex.h"
+#include "lib/oracles/calls.h"
 
 namespace at {
 
@@ -90,11 +91,9 @@ public:
         const std::uint64_t waited_ns = race_.shared_.healthy_ns() - healthy_ns_;
         const std::uint64_t held_ns =
             race_.shared_.windows.held_ns.load(std::memory_order_relaxed) - held_ns_;
-        if (waited_ns > 2 * race_.wait_bounds_.last_ns + held_ns + 500 * ms)
-            race_.shared_.report({"hang",
-                                  std::string(call_) + " waited longer than any request may take",
-                                  std::string("hang/late/") + call_,
-                                  {"waited " + std::to_string(waited_ns / ms) + " ms"}});
+        if (const auto finding =
+                judge_call_wait(call_, waited_ns, held_ns, race_.wait_bounds_.last_ns))
+            race_.shared_.report(*finding);
     }
 
 private:
@@ -125,11 +124,8 @@ void Race::sync_file(std::uint32_t submitter, Random& random) {
     shared_.count(Counter::fsyncs);
     if (error == 0)
         overtaken_by_fsync(before, returned_ns);
-    else if (!(error == ENODEV && permitted_.removal) && !stopped())
-        shared_.report({"contract",
-                        "fsync answered " + errno_name(error),
-                        "contract/fsync-" + errno_name(error),
-                        {}});
+    else if (const auto finding = judge_fsync(error, permitted_.removal); finding && !stopped())
+        shared_.report(*finding);
 }
 
 // The position of an open file advances by what read(2) returned (fs/read_write.c, ksys_read());
@@ -157,12 +153,8 @@ void Race::read_at_position(std::uint32_t index, Random& random) {
     shared_.count(Counter::sync_ios);
     if (error == ETIMEDOUT)
         shared_.count(Counter::timeouts);
-    if (after - before != std::max<ssize_t>(got, 0))
-        shared_.report({"contract",
-                        "read(2) left the file's position at another place than its result says",
-                        "contract/position",
-                        {"at " + std::to_string(before) + ", read " + std::to_string(got) +
-                         ", then at " + std::to_string(after)}});
+    if (const auto finding = judge_position(before, got, after))
+        shared_.report(*finding);
     // At once after the answer: what the request still holds, the close must wait for.
     if (got == 0 || error == ENODEV || random.below(4) == 0) {
         const BoundedWait wait(*this, "close");
@@ -198,15 +190,12 @@ void Race::poll_until_idle(std::uint32_t submitter, Random& random) {
     bool idle = begun() == before;
     for (std::uint32_t i = 0; i < geometry_.submitters; ++i)
         idle &= flying_of(i).empty();
-    if (slept_on && idle && shared_.healthy_ns() - healthy_ns > wait_bounds_.last_ns + 150 * ms)
-        shared_.report(
-            {"ledger", "a poll was not woken, and the driver is idle", "ledger/lost/poll", {}});
-    if (answer > 0 &&
-        (polled.revents & ~(polled.events | (permitted_.removal ? POLLERR | POLLHUP : 0))))
-        shared_.report({"contract",
-                        "a poll was answered with what it did not ask for",
-                        "contract/poll-mask",
-                        {"revents " + std::to_string(polled.revents)}});
+    if (const auto finding =
+            judge_sleeper(slept_on, idle, shared_.healthy_ns() - healthy_ns, wait_bounds_.last_ns))
+        shared_.report(*finding);
+    if (const auto finding = judge_revents(polled.events, polled.revents, permitted_.removal);
+        finding && answer > 0)
+        shared_.report(*finding);
 }
 
 // Nobody submits until all of this submitter's requests were answered: its last interrupt is

@@ -52,16 +52,8 @@ void Race::settle(std::uint32_t index, std::byte* memory) {
             shared_.count(Counter::bytes_verified, static_cast<std::uint64_t>(slot.res));
     } else if (!slot.edge) {
         const std::uint64_t payload = stamp(Stamp::payload, index, generation);
-        std::size_t done = 0;
-        for (std::uint32_t s = 0; s < slot.segments && !guards && memory; ++s) {
-            const Segment& segment = slot.segment[s];
-            if (pattern_check(payload, done, memory + segment.at, segment.length) !=
-                pattern_matches) {
-                report(Finding{"data", "the source of a write was changed", "data/source", {}});
-                break;
-            }
-            done += segment.length;
-        }
+        if (!guards && memory)
+            report(judge_source(slot, payload, memory));
         const std::uint64_t at = slot.device_at - region_at;
         region.unknown(at, slot.length);
         if (bytes_stored_ && slot.res > 0 && slot.res <= slot.length) {

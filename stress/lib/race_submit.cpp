@@ -9,6 +9,7 @@
 
 #include "lib/futex.h"
 #include "lib/kioctx.h"
+#include "lib/oracles/calls.h"
 #include "lib/pattern.h"
 
 namespace at {
@@ -416,11 +417,8 @@ std::size_t Race::submit_batch(std::vector<std::uint32_t>& slots, Random& random
     // One that would have to sleep on two wait queues (fs/aio.c, aio_poll_queue_proc()).
     const bool poll_refused =
         answer == -EINVAL && shared_.slots[slots[0]].op.load(std::memory_order_relaxed) == Op::poll;
-    if (answer < 0 && answer != -EAGAIN && !(answer == -EINVAL && !live) && !poll_refused)
-        shared_.report({"contract",
-                        "io_submit answered " + errno_name(-answer),
-                        "contract/submit-" + errno_name(-answer),
-                        {}});
+    if (const auto finding = judge_submit(answer, !live || poll_refused))
+        shared_.report(*finding);
     return static_cast<std::size_t>(accepted);
 }
 

@@ -49,8 +49,6 @@ constexpr std::uint64_t kill_healthy_ns = 1500 * ms;
 // A CPU that does not schedule for so long, while another does, is locked up.  Longer than any
 // pause that a loaded host was seen to make.
 constexpr std::uint64_t lockup_ns = 8000 * ms;
-// A work item that keeps the others of its CPU waiting for so long is no busy host any more.
-constexpr std::uint64_t kworkers_ns = 30000 * ms;
 constexpr milliseconds quiesce_bound{4000};
 // The driver's own books wait for nothing but its work queue: no grace period, no deferred fput.
 constexpr milliseconds driver_quiesce_bound{1500};
@@ -377,13 +375,11 @@ private:
                 over = true;
             }
             std::uint32_t cpu = 0;
-            if (work_beats_ && work_beats_->longest_silence_ns() > kworkers_ns) {
-                run_.report({"hang",
-                             "no work item runs on a CPU any more",
-                             "hang/kworkers",
-                             {"cancelled polls of the supervisor's own do not end"}});
-                over = true;
-            }
+            if (work_beats_)
+                if (const auto finding = judge_kworkers(work_beats_->longest_silence_ns())) {
+                    run_.report(*finding);
+                    over = true;
+                }
             const std::uint64_t silence_ns = heartbeats_->longest_silence_ns(cpu);
             const bool locked_up = run_.cpus > 1 && silence_ns > lockup_ns;
             if (silence_ns > silence_told_ns && !silence_told_) {
@@ -494,9 +490,8 @@ private:
                     for (Finding& finding :
                          books_whole ? judge_totals(*books, totals) : std::vector<Finding>{})
                         left.push_back(std::move(finding));
-                } else if (blocked) {
-                    left.push_back(
-                        {"hang", "the driver's books do not answer", "hang/books-blocked", {}});
+                } else if (const auto finding = judge_unread_books(blocked)) {
+                    left.push_back(*finding);
                 }
             }
             if (!request_.shared && between_lives == BetweenLives::no)
@@ -530,11 +525,9 @@ private:
     void reload() {
         std::string name;
         std::string why;
-        if (!unload_last_module(name, why)) {
-            run_.report({"leak",
-                         "module " + name + " cannot be unloaded after all has ended",
-                         "leak/module/" + name,
-                         {why}});
+        const bool unloaded = unload_last_module(name, why);
+        if (const auto finding = judge_unload(unloaded, name, why)) {
+            run_.report(*finding);
             collect();
             return;
         }
@@ -558,13 +551,11 @@ private:
         while (modules_loaded()) {
             std::string name;
             std::string why;
-            if (unload_last_module(name, why))
-                continue;
-            run_.report({"leak",
-                         "module " + name + " cannot be unloaded after all has ended",
-                         "leak/module/" + name,
-                         {why}});
-            return;
+            const bool unloaded = unload_last_module(name, why);
+            if (const auto finding = judge_unload(unloaded, name, why)) {
+                run_.report(*finding);
+                return;
+            }
         }
     }
 

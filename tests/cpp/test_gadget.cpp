@@ -1,11 +1,13 @@
 // The oracles of a gadget's endpoints: packets that name themselves, and answers that were earned.
 
+#include <atomic>
 #include <cerrno>
 #include <vector>
 
 #include <catch2/catch.hpp>
 
 #include "lib/oracles/gadget_contract.h"
+#include "lib/oracles/gadget_data.h"
 #include "lib/usb/packets.h"
 
 using namespace at;
@@ -103,8 +105,46 @@ TEST_CASE("what io_cancel may say of a request on an endpoint") {
     CHECK_FALSE(judge_gadget_cancel(-EINVAL, false, false));
     CHECK_FALSE(judge_gadget_cancel(-ESHUTDOWN, false, true));
     CHECK(judge_gadget_cancel(-ESHUTDOWN, false, false));
-    CHECK(judge_gadget_cancel(-EALREADY, false, false));
+    CHECK(judge_gadget_cancel(-EALREADY, false, false)->signature == "contract/cancel-EALREADY");
     CHECK(judge_gadget_cancel(0, false, false));
     CHECK(judge_gadget_cancel(-EINPROGRESS, true, false));
     CHECK(judge_gadget_cancel(-ESHUTDOWN, true, true));
+}
+
+TEST_CASE("a read is given packets of its endpoint, each once") {
+    std::vector<std::atomic<std::uint64_t>> delivered(1024);
+    std::vector<std::byte> buffer(4 * usb_packet_bytes, gadget_canary);
+    const auto verdict = [&](std::size_t result) {
+        const auto finding = judge_gadget_read({buffer.data(), result}, 2, "functionfs", delivered);
+        return finding ? finding->signature : "";
+    };
+    CHECK(verdict(0).empty());
+    CHECK(verdict(100) == "data/read-unwritten/functionfs");
+    fill_transfer(2, 7, buffer.data(), 2 * usb_packet_bytes);
+    CHECK(verdict(2 * usb_packet_bytes).empty());
+    CHECK(verdict(2 * usb_packet_bytes) == "data/read-twice");
+    fill_transfer(0, 8, buffer.data(), 2 * usb_packet_bytes);
+    CHECK(verdict(2 * usb_packet_bytes) == "data/read");
+    fill_transfer(2, 9, buffer.data(), 2 * usb_packet_bytes);
+    buffer[700] ^= std::byte{1};
+    CHECK(verdict(2 * usb_packet_bytes) == "data/read");
+    CHECK(!judge_behind_result(buffer, 2 * usb_packet_bytes));
+    CHECK(judge_behind_result(buffer, usb_packet_bytes)->signature == "data/beyond-result");
+}
+
+TEST_CASE("the host receives all of a write, in order and once") {
+    CHECK(wrong_packet(PacketFault::none, true, false) == nullptr);
+    CHECK(wrong_packet(PacketFault::header, true, false));
+    CHECK(wrong_packet(PacketFault::payload, true, false));
+    CHECK(wrong_packet(PacketFault::none, false, false));
+    CHECK(wrong_packet(PacketFault::none, true, true));
+    CHECK(wrong_place(2, 2) == nullptr);
+    const char* const twice = wrong_place(1, 2);
+    REQUIRE(twice);
+    CHECK(wrong_place(3, 2) != twice);
+    std::vector<std::byte> bytes(usb_packet_bytes);
+    CHECK(packet_finding(twice, bytes.data(), bytes.size()).signature == "data/write");
+    CHECK(!judge_owed(3, 3, 1));
+    CHECK(judge_owed(3, 2, 1)->signature == "data/write-lost");
+    CHECK(judge_owed(3, 0, 1)->title != judge_owed(3, 2, 1)->title);
 }

@@ -48,3 +48,10 @@ TEST_CASE("a title says what is known, and nothing that varies") {
     CHECK(at::diagnose_hang({running}, {}, true, "io_cancel").title ==
           "unkillable loop in io_cancel: the driver's books do not answer");
 }
+
+TEST_CASE("kworkers that run nothing and books that do not answer are told") {
+    CHECK(!at::judge_kworkers(30000000000));
+    CHECK(at::judge_kworkers(30000000001)->signature == "hang/kworkers");
+    CHECK(!at::judge_unread_books(false));
+    CHECK(at::judge_unread_books(true)->signature == "hang/books-blocked");
+}

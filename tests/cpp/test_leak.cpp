@@ -1,5 +1,6 @@
 #include <catch2/catch.hpp>
 
+#include "lib/oracles/gadget_leak.h"
 #include "lib/oracles/leak.h"
 
 namespace {
@@ -36,6 +37,27 @@ TEST_CASE("each thing that was not given back has its own title") {
                                    "leak/mapped", "leak/descriptors", "ledger/books-fewer"});
 }
 
+TEST_CASE("every holder's reference has a name, and so have the other books") {
+    for (const char* holder : {"submit", "engine", "cancel", "timeout", "core"}) {
+        auto books = at::parse_books(quiet);
+        books[std::string("ref_") + holder] = 1;
+        CHECK(signatures(at::judge_books(books, 256, {})) ==
+              std::vector<std::string>{std::string("leak/reference/") + holder});
+    }
+    auto books = at::parse_books(quiet);
+    books["live"] = 1;
+    books["illegal_steps"] = 2;
+    books["completed"] = 11;
+    CHECK(signatures(at::judge_books(books, 256, {})) ==
+          std::vector<std::string>{"leak/live", "contract/illegal-step", "ledger/books-more"});
+}
+
+TEST_CASE("each of the system's books has its own title") {
+    for (const char* book : {"aio-nr", "pinned pages", "slab kioctx", "slab aio_kiocb"})
+        CHECK(signatures(at::judge_system({{book, 1}}, {{book, 2}})) ==
+              std::vector<std::string>{std::string("leak/") + book});
+}
+
 TEST_CASE("the system's books may fall, not rise") {
     const at::SystemBooks before{{"aio-nr", 100}, {"pinned pages", 3}};
     CHECK(at::judge_system(before, {{"aio-nr", 90}, {"pinned pages", 3}, {"slab kioctx", 5}})
@@ -63,4 +85,14 @@ TEST_CASE("a request before its answer has outlived its process, the tail of one
     const auto findings = at::judge_survivors(requests);
     REQUIRE(findings.size() == 1);
     CHECK(findings[0].signature == "leak/survivor/cancel");
+}
+
+TEST_CASE("a module that nothing uses can be unloaded") {
+    CHECK(!at::judge_unload(true, "zcdma", ""));
+    CHECK(at::judge_unload(false, "zcdma", "busy")->signature == "leak/module/zcdma");
+}
+
+TEST_CASE("the mm of most processes that are gone is gone with them") {
+    CHECK(!at::judge_mm_count(100, 104, 8));
+    CHECK(at::judge_mm_count(100, 105, 8)->signature == "leak/mm_struct");
 }

@@ -47,7 +47,7 @@ TEST_CASE("reapers that race for one event: one is first") {
 TEST_CASE("a finding is told once, and survives in the ring") {
     auto run = std::make_unique<at::SharedRun>();
     for (int i = 0; i < 100; ++i)
-        run->report({"ledger", "two events for one request", "ledger/duplicate", {"a", "b"}});
+        run->report({"ledger", "two events for one request", "ledger/made-up", {"a", "b"}});
     run->report({"data", "other", "data/x", {}});
     std::uint32_t next = 0;
     const auto found = run->findings.collect(next);
@@ -93,6 +93,27 @@ TEST_CASE("an event is lost only after its bound, with the ring seen empty") {
     CHECK(found[0].title == "event lost of a request: the driver does not know it any more");
     CHECK(run->value(at::Counter::events_lost) == 1);
     CHECK(lost.scan(900 * ms).empty()); // told once
+}
+
+TEST_CASE("a lost event is named by what was asked for, and by who cancelled it") {
+    auto run = run_with_one_flying();
+    run->contexts[0].empty_ns.store(~std::uint64_t{0});
+    at::Slot& slot = run->slots[0];
+    at::LostEvents lost(*run, 500 * ms);
+    const auto signature = [&] {
+        slot.reported.store(0);
+        slot.word.fetch_add(1 << 8);
+        lost.scan(0);
+        const auto found = lost.scan(600 * ms);
+        return found.empty() ? std::string() : found[0].signature;
+    };
+    CHECK(signature() == "ledger/lost/plain/forgotten");
+    slot.einprogress.store(1);
+    CHECK(signature() == "ledger/lost/cancelled/forgotten");
+    slot.op.store(at::Op::poll);
+    CHECK(signature() == "ledger/lost/poll");
+    slot.op.store(at::Op::fdsync);
+    CHECK(signature() == "ledger/lost/fsync");
 }
 
 TEST_CASE("a slot that moves on, or whose context dies, is not lost") {

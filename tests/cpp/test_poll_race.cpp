@@ -34,7 +34,7 @@ bool found(const nlohmann::json& result, const std::string& signature) {
 
 } // namespace
 
-TEST_CASE("poll_race counts every request once") {
+TEST_CASE("poll_race counts every request once", "[race]") {
     const auto result = run("scenario poll_race time=2s destroyers=1;seed 5");
     INFO(result.dump());
     CHECK(result.at("error").is_null());
@@ -47,7 +47,7 @@ TEST_CASE("poll_race counts every request once") {
     CHECK(counters.at("wakes").get<int>() > 50);
 }
 
-TEST_CASE("a poll race that is ended by SIGKILL loses nothing") {
+TEST_CASE("a poll race that is ended by SIGKILL loses nothing", "[race]") {
     const auto result = run("scenario poll_race time=1s exit_kill=1;seed 7");
     INFO(result.dump());
     CHECK(result.at("error").is_null());
@@ -55,13 +55,13 @@ TEST_CASE("a poll race that is ended by SIGKILL loses nothing") {
         CHECK_FALSE(found(result, kind));
 }
 
-TEST_CASE("a wake-up that is lost is found") {
+TEST_CASE("a wake-up that is lost is found", "[race]") {
     const auto result = run("scenario poll_race time=20s bound=500ms plant=wake-lost;seed 8");
     INFO(result.dump());
     CHECK(found(result, "hang/wake-up/"));
 }
 
-TEST_CASE("an event that comes twice is found") {
+TEST_CASE("an event that comes twice is found", "[race]") {
     const auto result = run("scenario poll_race time=3s plant=event-twice;seed 9");
     INFO(result.dump());
     CHECK(found(result, "ledger/duplicate"));

@@ -39,7 +39,7 @@ nlohmann::json run(const std::string& plan) {
 
 } // namespace
 
-TEST_CASE("submit_cancel_race on a file finds nothing, and counts every request once") {
+TEST_CASE("submit_cancel_race on a file finds nothing, and counts every request once", "[race]") {
     const auto result = run("scenario submit_cancel_race cancel=none time=2s requests=4000;seed 5");
     INFO(result.dump());
     CHECK(result.at("findings").empty());
@@ -49,7 +49,7 @@ TEST_CASE("submit_cancel_race on a file finds nothing, and counts every request 
     CHECK(counters.at("submitted").get<int>() > 1000);
 }
 
-TEST_CASE("destroy_under_load on a file finds nothing, and counts every request once") {
+TEST_CASE("destroy_under_load on a file finds nothing, and counts every request once", "[race]") {
     const auto result = run("scenario destroy_under_load cancel=none time=2s requests=2000;seed 6");
     INFO(result.dump());
     CHECK(result.at("findings").empty());
@@ -60,7 +60,7 @@ TEST_CASE("destroy_under_load on a file finds nothing, and counts every request 
     CHECK(counters.at("destroyed").get<int>() > 10);
 }
 
-TEST_CASE("a race that is ended by SIGKILL finds nothing") {
+TEST_CASE("a race that is ended by SIGKILL finds nothing", "[race]") {
     const auto result =
         run("scenario destroy_under_load cancel=none exit_kill=1 time=1s requests=500;seed 7");
     INFO(result.dump());
@@ -68,7 +68,7 @@ TEST_CASE("a race that is ended by SIGKILL finds nothing") {
     CHECK(result.at("error").is_null());
 }
 
-TEST_CASE("many lives, each ended in mid-flight, find nothing") {
+TEST_CASE("many lives, each ended in mid-flight, find nothing", "[race]") {
     const auto result = run("scenario exit_under_load cancel=none time=2s end=kill;seed 8");
     INFO(result.dump());
     CHECK(result.at("findings").empty());
@@ -76,7 +76,7 @@ TEST_CASE("many lives, each ended in mid-flight, find nothing") {
     CHECK(result.at("counters").at("lives").get<int>() > 2);
 }
 
-TEST_CASE("blind stress makes all calls, finds nothing and places nobody") {
+TEST_CASE("blind stress makes all calls, finds nothing and places nobody", "[race]") {
     const auto result = run("scenario destroy_under_load cancel=none blind=1 time=1s requests=9000;"
                             "seed 9");
     INFO(result.dump());

@@ -3,9 +3,12 @@
 #include <cstring>
 #include <vector>
 
+#include <sys/mman.h>
+
 #include "lib/oracles/late_watch.h"
 #include "lib/oracles/residue.h"
 #include "lib/pattern.h"
+#include "lib/system.h"
 
 namespace {
 
@@ -131,14 +134,47 @@ TEST_CASE("a write after the event is seen, and after the process too") {
     Read read;
     CHECK(!at::judge_quiet(read.slot, slot_index, read.buffer.data(), "x"));
     read.buffer[102] ^= std::byte{1};
-    CHECK(at::judge_quiet(read.slot, slot_index, read.buffer.data(), "x")->oracle == "late-write");
+    CHECK(at::judge_quiet(read.slot, slot_index, read.buffer.data(), "its request ended")
+              ->signature == "late-write/its request ended");
     at::fill_canary(read.slot, slot_index, read.buffer.data());
     CHECK(!at::judge_quiet_all(slot_index, read.buffer.data(), stride, "x"));
     read.buffer[4000] ^= std::byte{1};
-    CHECK(at::judge_quiet_all(slot_index, read.buffer.data(), stride, "x"));
+    for (const char* when : {"its request ended", "its request's pages were unmapped"})
+        CHECK(at::judge_quiet_all(slot_index, read.buffer.data(), stride, when)->signature ==
+              std::string("late-write/") + when);
 
     auto run = std::make_unique<at::SharedRun>();
     run->slots_used = 1;
     run->buffer_stride = stride;
     CHECK(at::watch_after_death(*run, read.buffer.data(), std::chrono::milliseconds(1)).empty());
+}
+
+// Two slots whose buffers are one page: what fills the second writes to the first.
+TEST_CASE("a buffer that changes after its process has ended is told") {
+    const at::SharedMemory page("aiotorture-test", stride);
+    void* const room =
+        mmap(nullptr, 2 * stride, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    REQUIRE(room != MAP_FAILED);
+    auto* const buffers = static_cast<std::byte*>(room);
+    for (std::byte* at : {buffers, buffers + stride})
+        REQUIRE(mmap(at, stride, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, page.fd(), 0) ==
+                at);
+    auto run = std::make_unique<at::SharedRun>();
+    run->slots_used = 2;
+    run->buffer_stride = stride;
+    const auto found = at::watch_after_death(*run, buffers, std::chrono::milliseconds(1));
+    munmap(room, 2 * stride);
+    REQUIRE(found.size() == 1);
+    CHECK(found[0].signature == "late-write/its process had ended");
+    CHECK(run->value(at::Counter::late_writes) == 1);
+}
+
+TEST_CASE("the source of a write stays what it is") {
+    Read write;
+    const std::uint64_t payload = at::stamp(at::Stamp::payload, slot_index, 1);
+    at::pattern_fill(payload, 0, &write.buffer[101], 50);
+    at::pattern_fill(payload, 50, &write.buffer[160], 150);
+    CHECK(!at::judge_source(write.slot, payload, write.buffer.data()));
+    write.buffer[309] ^= std::byte{1};
+    CHECK(at::judge_source(write.slot, payload, write.buffer.data())->signature == "data/source");
 }

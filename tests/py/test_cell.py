@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
-from aiotorture.cell import STARVED_SHARE, _beside_the_host, _overload
+import time
+from typing import Any, cast
+
+import pytest
+
+from aiotorture import build, targets
+from aiotorture.agentlink import Json, LinkClosed
+from aiotorture.cell import (
+    SILENCE_S,
+    STARVED_SHARE,
+    Watch,
+    _beside_the_host,
+    _host_findings,
+    _overload,
+    _run_and_watch,
+)
 from aiotorture.finding import Finding
-from aiotorture.lanes.base import Starvation
+from aiotorture.kernels import Kernel
+from aiotorture.lanes.base import Fate, Starvation, Subject
+from aiotorture.matrix import Cell
+from aiotorture.plan import parse
 
 LOCKUP = Finding("kernel-log", "soft lockup in aio_read", "s", lockup=True)
 LOST = Finding("ledger", "event lost", "l")
@@ -45,3 +63,114 @@ def test_a_vcpu_that_spins_with_interrupts_off_is_told_from_one_that_works() -> 
         "CPU#2\nRIP=0000000000401234 RFL=00000002 [-------] CPL=3 II=0 A20=1 SMM=0 HLT=0\n"
     )
     assert [stuck for _, stuck in cpu_states(text)] == [True, False, False]
+
+
+class SilentLink:
+    """An agent that began a run and says no more; `closed`: its port has gone."""
+
+    def __init__(self, silent_s: float, closed: bool = False) -> None:
+        self.last_heard = time.monotonic() - silent_s
+        self.closed = closed
+
+    def ask(self, op: str, **fields: Any) -> Json:
+        return {}
+
+    def start(self, op: str, fields: Json) -> int:
+        return 1
+
+    def wait(self, number: int, timeout_s: float) -> None:
+        if self.closed:
+            raise LinkClosed
+
+
+class Stub(Subject):
+    """What the host sees of a guest that the agent says nothing of."""
+
+    def __init__(self, link: SilentLink, fate: Fate = Fate.ALIVE) -> None:
+        self.link = cast(Any, link)
+        self.stands = fate
+        self.starved = BUSY
+        self.spins: list[str] = []
+        self.said = ""
+
+    def fate(self) -> Fate:
+        return self.stands
+
+    def epitaph(self) -> str:
+        return "ended with status 1"
+
+    def console(self) -> str:
+        return self.said
+
+    def diagnose(self) -> list[str]:
+        return ["registers"]
+
+    def spinning(self) -> list[str]:
+        return self.spins
+
+    def starvation(self) -> Starvation:
+        return self.starved
+
+
+class NoTarget:
+    def install(self, *_: Any) -> Json:
+        return {}
+
+
+def watched(subject: Stub, monkeypatch: pytest.MonkeyPatch, watch: Watch | None = None) -> Watch:
+    monkeypatch.setattr(targets, "named", lambda name: NoTarget())
+    watch = watch or Watch()
+    cell = Cell("c", "zcdma", "6.1", "qemu", 2, parse("scenario submit_cancel_race;seed 1"))
+    _run_and_watch(subject, cell, cast(Kernel, None), cast(build.ModuleSet, None), watch)
+    return watch
+
+
+def told(findings: list[Finding]) -> list[tuple[str, str, bool]]:
+    return [(finding.oracle, finding.title, finding.lockup) for finding in findings]
+
+
+def test_a_guest_that_stopped_answering_is_a_lock_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    watch = watched(Stub(SilentLink(SILENCE_S + 1)), monkeypatch)
+    assert told(watch.findings) == [("hang", "guest stopped answering", True)]
+    assert "registers" in watch.findings[0].evidence
+    assert watch.harness_error is None
+
+
+def test_a_guest_that_the_host_starved_has_not_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    subject = Stub(SilentLink(SILENCE_S + 1))
+    subject.starved = STARVED
+    watch = watched(subject, monkeypatch)
+    assert watch.findings == []
+    assert "the host starved the guest" in (watch.harness_error or "")
+
+
+@pytest.mark.parametrize("silent_s, word", [(SILENCE_S / 2, False), (0.0, True)])
+def test_a_vcpu_that_is_seen_to_spin_needs_no_long_silence(
+    silent_s: float, word: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject = Stub(SilentLink(silent_s))
+    subject.starved = STARVED
+    subject.spins = ["CPU#0 spins with interrupts off"]
+    watch = Watch()
+    if word:
+        watch.take({"ev": "silent-cpu", "cpu": 0, "ms": 2000})
+    watched(subject, monkeypatch, watch)
+    assert told(watch.findings) == [("hang", "guest stopped answering", False)]
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_guest_that_died_without_a_word_is_a_finding(
+    closed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch = watched(Stub(SilentLink(0.0, closed), Fate.DIED), monkeypatch)
+    found = _host_findings(watch, "the last line\n")
+    assert told(found) == [("kernel-log", "guest died of its own without a report", False)]
+    assert found[0].evidence == ("ended with status 1", "the last line")
+
+
+def test_a_death_that_others_caused_or_a_report_explains_is_told_once() -> None:
+    assert _host_findings(Watch(fate=Fate.ENDED_BY_OTHERS), "") == []
+    assert _host_findings(Watch(fate=Fate.ALIVE), "") == []
+    warning = "[    1.000000] WARNING: CPU: 0 PID: 1 at fs/aio.c:1 aio_complete+0x1/0x2\n"
+    found = _host_findings(Watch(fate=Fate.DIED), warning)
+    assert found and all(each.signature != "kernel-log:silent-death" for each in found)

@@ -44,25 +44,30 @@ std::int64_t allocated_mm_structs() {
     return objects ? std::strtoll(objects->c_str(), nullptr, 10) : -1;
 }
 
+std::optional<Finding> judge_mm_count(std::int64_t before, std::int64_t now, std::uint64_t ended) {
+    if (now - before <= static_cast<std::int64_t>(ended) / 2)
+        return std::nullopt;
+    return Finding{"leak",
+                   "the mm of processes that are gone stays referenced",
+                   "leak/mm_struct",
+                   {"mm_struct objects: " + std::to_string(before) + " before, " +
+                        std::to_string(now) + " after",
+                    std::to_string(ended) + " processes submitted one request each and ended"}};
+}
+
 std::vector<Finding> judge_mm_structs(std::int64_t before, std::uint64_t ended) {
     if (before < 0 || ended < 4)
         return {};
-    const std::int64_t excused = static_cast<std::int64_t>(ended) / 2;
     const std::uint64_t until = monotonic_ns() + bound_ns;
     std::int64_t now = 0;
     do {
         visit_every_cpu();
         now = allocated_mm_structs();
-        if (now < 0 || now - before <= excused)
+        if (now < 0 || !judge_mm_count(before, now, ended))
             return {};
         usleep(20000);
     } while (monotonic_ns() < until);
-    return {{"leak",
-             "the mm of processes that are gone stays referenced",
-             "leak/mm_struct",
-             {"mm_struct objects: " + std::to_string(before) + " before, " + std::to_string(now) +
-                  " after",
-              std::to_string(ended) + " processes submitted one request each and ended"}}};
+    return {*judge_mm_count(before, now, ended)};
 }
 
 } // namespace at

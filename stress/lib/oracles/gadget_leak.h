@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "lib/findings.h"
@@ -15,6 +16,9 @@ namespace at {
 
 // Objects of the slab cache mm_struct; -1 where it has none of its own.
 std::int64_t allocated_mm_structs();
+
+// Are most of `ended` processes' mm still there?
+std::optional<Finding> judge_mm_count(std::int64_t before, std::int64_t now, std::uint64_t ended);
 
 // Waits until few of `ended` processes' mm are left, for as long as the bound.
 std::vector<Finding> judge_mm_structs(std::int64_t before, std::uint64_t ended);

@@ -12,6 +12,8 @@ namespace at {
 namespace {
 
 constexpr std::chrono::milliseconds proc_bound{500};
+// A work item that keeps the others of its CPU waiting for so long is no busy host any more.
+constexpr std::uint64_t kworkers_ns = 30000000000;
 
 std::string first_line(const std::string& text) {
     return text.substr(0, text.find('\n'));
@@ -145,7 +147,22 @@ Finding diagnose_hang(const std::vector<TaskState>& tasks,
         finding.evidence.push_back("request " + requests[i].line);
     if (requests.size() > 8)
         finding.evidence.push_back("and " + std::to_string(requests.size() - 8) + " more requests");
-    return finding;
+    return {finding.oracle, finding.title, finding.signature, finding.evidence};
+}
+
+std::optional<Finding> judge_kworkers(std::uint64_t silence_ns) {
+    if (silence_ns <= kworkers_ns)
+        return std::nullopt;
+    return Finding{"hang",
+                   "no work item runs on a CPU any more",
+                   "hang/kworkers",
+                   {"cancelled polls of the supervisor's own do not end"}};
+}
+
+std::optional<Finding> judge_unread_books(bool blocked) {
+    if (!blocked)
+        return std::nullopt;
+    return Finding{"hang", "the driver's books do not answer", "hang/books-blocked", {}};
 }
 
 } // namespace at

@@ -2,6 +2,7 @@
 // which call, for which request, in which phase, with which reference missing.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -37,5 +38,11 @@ std::string blocking_call(const std::vector<std::string>& stack);
 Finding diagnose_hang(const std::vector<TaskState>& tasks,
                       const std::vector<DriverRequest>& requests, bool driver_blocked,
                       const std::string& call_on_board);
+
+// By how long the kworkers of some CPU have run nothing.
+std::optional<Finding> judge_kworkers(std::uint64_t silence_ns);
+
+// The driver's books, when they could not be read: `blocked`, they are there and do not answer.
+std::optional<Finding> judge_unread_books(bool blocked);
 
 } // namespace at

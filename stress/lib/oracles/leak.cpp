@@ -129,6 +129,26 @@ std::vector<Finding> judge_survivors(const std::vector<DriverRequest>& requests)
     return {};
 }
 
+std::optional<Finding> judge_unload(bool unloaded, const std::string& module,
+                                    const std::string& why) {
+    if (unloaded)
+        return std::nullopt;
+    return Finding{"leak",
+                   "module " + module + " cannot be unloaded after all has ended",
+                   "leak/module/" + module,
+                   {why}};
+}
+
+std::optional<Finding> judge_open_file(const std::string& kind, std::uint64_t waited_ns,
+                                       std::uint64_t bound_ns) {
+    if (waited_ns < bound_ns)
+        return std::nullopt;
+    return Finding{"leak",
+                   "a polled file stays open after its last request ended: " + kind,
+                   "leak/file/" + kind,
+                   {}};
+}
+
 std::vector<Finding> judge_totals(const Books& books, const LedgerTotals& totals) {
     std::vector<Finding> findings;
     // Not nodev: a request that is refused on the way in is answered and never booked.

@@ -39,4 +39,12 @@ struct LedgerTotals {
 };
 std::vector<Finding> judge_totals(const Books& books, const LedgerTotals& totals);
 
+// A module that nothing uses any more can be unloaded.
+std::optional<Finding> judge_unload(bool unloaded, const std::string& module,
+                                    const std::string& why);
+
+// A polled file whose last request ended, and that nobody has closed for so long in healthy time.
+std::optional<Finding> judge_open_file(const std::string& kind, std::uint64_t waited_ns,
+                                       std::uint64_t bound_ns);
+
 } // namespace at

@@ -83,7 +83,7 @@ std::vector<Finding> LostEvents::scan(std::uint64_t healthy_ns) {
             finding.signature += "forgotten";
         }
         finding.evidence.push_back(describe_slot(run_, index));
-        findings.push_back(std::move(finding));
+        findings.emplace_back(finding.oracle, finding.title, finding.signature, finding.evidence);
     }
     return findings;
 }

@@ -147,6 +147,18 @@ std::optional<Finding> judge_read(const Slot& slot, std::uint32_t index, const s
     return std::nullopt;
 }
 
+std::optional<Finding> judge_source(const Slot& slot, std::uint64_t payload,
+                                    const std::byte* buffer) {
+    std::size_t done = 0;
+    for (std::uint32_t s = 0; s < slot.segments; ++s) {
+        const Segment& segment = slot.segment[s];
+        if (pattern_check(payload, done, buffer + segment.at, segment.length) != pattern_matches)
+            return Finding{"data", "the source of a write was changed", "data/source", {}};
+        done += segment.length;
+    }
+    return std::nullopt;
+}
+
 std::optional<Finding> judge_guards(const Slot& slot, std::uint32_t index, const std::byte* buffer,
                                     std::uint32_t stride, std::uint32_t margin) {
     const std::uint64_t canary = canary_of(index);

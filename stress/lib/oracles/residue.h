@@ -54,6 +54,10 @@ std::uint64_t canary_of(std::uint32_t slot);
 std::optional<Finding> judge_read(const Slot& slot, std::uint32_t index, const std::byte* buffer,
                                   const Region& region, std::uint64_t region_at);
 
+// A write reads its source, the pattern of `payload`, and leaves it as it is.
+std::optional<Finding> judge_source(const Slot& slot, std::uint64_t payload,
+                                    const std::byte* buffer);
+
 // The canary must be whole around the segments (guards), over `margin` bytes on either side and
 // in the gaps.
 std::optional<Finding> judge_guards(const Slot& slot, std::uint32_t index, const std::byte* buffer,

@@ -16,7 +16,9 @@
 
 #include "lib/futex.h"
 #include "lib/kioctx.h"
+#include "lib/oracles/calls.h"
 #include "lib/oracles/contract.h"
+#include "lib/oracles/leak.h"
 #include "lib/oracles/poll_contract.h"
 #include "lib/racer.h"
 
@@ -391,13 +393,12 @@ void PollRace::go_on_closing(std::uint32_t index, Random& random) {
         place.let_go_healthy_ns = shared_.healthy_ns();
     }
     if (!place.station->released(std::chrono::milliseconds(0))) {
-        if (shared_.healthy_ns() - place.let_go_healthy_ns < release_bound_ns)
+        const auto finding =
+            judge_open_file(kind_name(place.station->kind()),
+                            shared_.healthy_ns() - place.let_go_healthy_ns, release_bound_ns);
+        if (!finding)
             return;
-        const std::string kind = kind_name(place.station->kind());
-        shared_.report({"leak",
-                        "a polled file stays open after its last request ended: " + kind,
-                        "leak/file/" + kind,
-                        {}});
+        shared_.report(*finding);
     }
     build(index, random);
 }
@@ -596,11 +597,10 @@ void PollRace::submit(std::uint32_t station, std::vector<std::uint32_t>& slots, 
         announce();
     const bool live = context.state.load(std::memory_order_seq_cst) == ContextState::live;
     const bool refusable = !live || rules_of(kind).many_queues;
-    if (answer < 0 && answer != -EAGAIN && !(answer == -EINVAL && refusable))
-        shared_.report({"contract",
-                        "io_submit of a poll answered " + errno_name(-answer),
-                        "contract/submit-" + errno_name(-answer),
-                        {kind_name(kind)}});
+    if (auto finding = judge_submit(answer, refusable, " of a poll")) {
+        finding->evidence.push_back(kind_name(kind));
+        shared_.report(*finding);
+    }
 }
 
 void PollRace::submit_loop(std::uint32_t index, Random& random) {

@@ -10,6 +10,7 @@
 #include "lib/futex.h"
 #include "lib/kioctx.h"
 #include "lib/oracles/contract.h"
+#include "lib/oracles/gadget_data.h"
 #include "lib/racer.h"
 #include "lib/usb/gadget_parts.h"
 #include "lib/usb/packets.h"
@@ -71,16 +72,12 @@ void GadgetRace::check_owed(std::uint32_t index, std::uint64_t generation) {
     const std::uint64_t owed = owed_[index][generation % owed_kept].load(std::memory_order_acquire);
     const Received& received = received_[index];
     const std::uint32_t got = received.generation == generation ? received.packets : 0;
-    if ((owed & 0xff) <= got ||
-        owed >> 8 != books_.disablings_begun.load(std::memory_order_acquire))
+    if (owed >> 8 != books_.disablings_begun.load(std::memory_order_acquire))
         return;
-    shared_.report({"data",
-                    got ? "a write was answered as done and the host has a part of it"
-                        : "a write was answered as done and the host never got it",
-                    "data/write-lost",
-                    {"packets answered " + std::to_string(owed & 0xff) + ", received " +
-                         std::to_string(got) + ", generation " + std::to_string(generation),
-                     describe_slot(shared_, index)}});
+    if (auto finding = judge_owed(static_cast<std::uint32_t>(owed & 0xff), got, generation)) {
+        finding->evidence.push_back(describe_slot(shared_, index));
+        shared_.report(*finding);
+    }
 }
 
 void GadgetRace::check_packet_in(std::uint32_t endpoint, const std::byte* bytes,
@@ -89,15 +86,11 @@ void GadgetRace::check_packet_in(std::uint32_t endpoint, const std::byte* bytes,
     const PacketFault fault = check_packet(bytes, length, name);
     const auto index = static_cast<std::uint32_t>(name.transfer & (max_slots - 1));
     const std::uint64_t generation = name.transfer >> 12;
-    const char* wrong = nullptr;
-    if (fault != PacketFault::none)
-        wrong = fault == PacketFault::header ? "the host received a packet without a name"
-                                             : "the host received a packet with another's bytes";
-    else if (name.endpoint != endpoint || index >= slots_ || endpoint_of(index) != endpoint ||
-             generation > generation_of(shared_.slots[index].word.load(std::memory_order_acquire)))
-        wrong = "the host received a packet that nobody wrote";
-    else if (generation < received_[index].generation)
-        wrong = "the host received a packet of an earlier request";
+    const bool known =
+        name.endpoint == endpoint && index < slots_ && endpoint_of(index) == endpoint &&
+        generation <= generation_of(shared_.slots[index].word.load(std::memory_order_acquire));
+    const char* wrong =
+        wrong_packet(fault, known, known && generation < received_[index].generation);
     if (!wrong) {
         Received& received = received_[index];
         if (generation > received.generation) {
@@ -109,17 +102,14 @@ void GadgetRace::check_packet_in(std::uint32_t endpoint, const std::byte* bytes,
                     check_owed(index, passed);
             received = {generation, 0};
         }
-        if (name.index != received.packets)
-            wrong = name.index < received.packets ? "the host received one packet twice"
-                                                  : "the host missed a packet within a request";
+        wrong = wrong_place(name.index, received.packets);
         received.packets = name.index + 1;
     }
-    if (wrong)
-        shared_.report({"data",
-                        wrong,
-                        "data/write",
-                        {describe_packet(bytes, length),
-                         index < slots_ ? describe_slot(shared_, index) : "no such slot"}});
+    if (!wrong)
+        return;
+    Finding finding = packet_finding(wrong, bytes, length);
+    finding.evidence.push_back(index < slots_ ? describe_slot(shared_, index) : "no such slot");
+    shared_.report(finding);
 }
 
 void GadgetRace::check_received(const HostUrb& own) {

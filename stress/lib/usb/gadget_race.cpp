@@ -11,8 +11,10 @@
 
 #include "lib/futex.h"
 #include "lib/kioctx.h"
+#include "lib/oracles/calls.h"
 #include "lib/oracles/contract.h"
 #include "lib/oracles/gadget_contract.h"
+#include "lib/oracles/gadget_data.h"
 #include "lib/racer.h"
 #include "lib/usb/gadget_parts.h"
 #include "lib/usb/packets.h"
@@ -25,7 +27,6 @@ constexpr std::uint64_t ms = 1000000;
 // From bind to configured: debounce and reset of a port take a quarter of a second by the standard.
 constexpr std::uint64_t configure_bound_ns = 20000 * ms;
 constexpr std::uint32_t batch_max = 8;
-constexpr std::byte canary{0xc5};
 
 std::uint32_t number(const KnobValues& knobs, const char* name) {
     return static_cast<std::uint32_t>(knobs.integer(name));
@@ -38,7 +39,7 @@ GadgetRace::GadgetRace(const RaceSetup& setup, SharedRun& shared, GadgetBooks& b
       endpoints_(2 * number(knobs_, "pairs")), slots_(endpoints_ * number(knobs_, "depth")),
       contexts_(number(knobs_, "contexts")), submitters_(number(knobs_, "submitters")),
       max_bytes_(number(knobs_, "max_len")), iocbs_(slots_), vectors_(slots_),
-      buffers_(std::size_t{slots_} * max_bytes_, canary), owed_(slots_), received_(slots_) {
+      buffers_(std::size_t{slots_} * max_bytes_, gadget_canary), owed_(slots_), received_(slots_) {
     for (std::uint32_t i = 0; i < endpoints_; ++i)
         if (is_out(i))
             delivered_[i] = std::vector<std::atomic<std::uint64_t>>(delivered_kept);
@@ -204,49 +205,18 @@ void GadgetRace::check_read(std::uint32_t index) {
     const Slot& slot = shared_.slots[index];
     const std::byte* bytes = &buffers_[std::size_t{index} * max_bytes_];
     const auto got = static_cast<std::size_t>(std::max<std::int64_t>(slot.res, 0));
-    if (got && std::all_of(bytes, bytes + got, [](std::byte byte) { return byte == canary; })) {
-        shared_.report(
-            {"data",
-             std::string("a read was answered as done and its buffer was not written: ") +
-                 gadget_->driver(),
-             std::string("data/read-unwritten/") + gadget_->driver(),
-             {describe_slot(shared_, index)}});
+    const auto report = [&](std::optional<Finding> finding) {
+        if (!finding)
+            return false;
+        finding->evidence.insert(finding->evidence.begin(), describe_slot(shared_, index));
+        shared_.report(*finding);
+        return true;
+    };
+    const std::uint32_t endpoint = endpoint_of(index);
+    if (report(judge_gadget_read({bytes, got}, endpoint, gadget_->driver(), delivered_[endpoint])))
         return;
-    }
-    for (std::size_t at = 0; at < got; at += usb_packet_bytes) {
-        const std::size_t length = std::min(usb_packet_bytes, got - at);
-        PacketName name;
-        const PacketFault fault = check_packet(bytes + at, length, name);
-        if (fault != PacketFault::none || name.endpoint != endpoint_of(index)) {
-            shared_.report({"data",
-                            fault == PacketFault::header ? "a read's packet has no name"
-                            : fault == PacketFault::payload
-                                ? "a read's packet carries another's bytes"
-                                : "a read was given another endpoint's packet",
-                            "data/read",
-                            {describe_slot(shared_, index), describe_packet(bytes + at, length)}});
-            return;
-        }
-        const std::uint64_t key = (name.transfer << 6 | (name.index & 63)) + 1;
-        auto& entry = delivered_[name.endpoint][key % delivered_kept];
-        if (entry.exchange(key, std::memory_order_relaxed) == key) {
-            shared_.report({"data",
-                            "one packet of the host was given to two reads",
-                            "data/read-twice",
-                            {describe_slot(shared_, index), describe_packet(bytes + at, length)}});
-            return;
-        }
-    }
     shared_.count(Counter::bytes_verified, got);
-    const std::byte* end = bytes + max_bytes_;
-    const std::byte* touched =
-        std::find_if(bytes + got, end, [](std::byte byte) { return byte != canary; });
-    if (touched != end)
-        shared_.report(
-            {"data",
-             "memory behind a read's result was written",
-             "data/beyond-result",
-             {describe_slot(shared_, index), "first at byte " + std::to_string(touched - bytes)}});
+    report(judge_behind_result({bytes, max_bytes_}, got));
 }
 
 void GadgetRace::judge_slot(std::uint32_t index) {
@@ -338,7 +308,7 @@ void GadgetRace::draw(std::uint32_t index, Random& random) {
     slot.device_at = 0;
     slot.op.store(Op::transfer, std::memory_order_relaxed);
     if (slot.is_read)
-        std::fill_n(buffer, max_bytes_, canary);
+        std::fill_n(buffer, max_bytes_, gadget_canary);
     else
         fill_transfer(endpoint, user_data_of(index, generation), buffer, slot.length);
     for (auto* count : {&slot.einprogress, &slot.ealready, &slot.einval, &slot.lost_cancels})
@@ -415,11 +385,8 @@ void GadgetRace::submit(std::vector<std::uint32_t>& slots, Random& random) {
     wake(submissions_, 1);
     const bool live = context.state.load(std::memory_order_seq_cst) == ContextState::live;
     const bool closed = knobs_.integer("binders") != 0; // its number stands for another file then
-    if (answer < 0 && answer != -EAGAIN && !(answer == -EINVAL && (!live || closed)))
-        shared_.report({"contract",
-                        "io_submit answered " + errno_name(-answer),
-                        "contract/submit-" + errno_name(-answer),
-                        {}});
+    if (const auto finding = judge_submit(answer, !live || closed))
+        shared_.report(*finding);
 }
 
 // An endpoint that is disabled answers at once: not in loops that starve the host's enumeration.

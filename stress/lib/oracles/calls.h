@@ -1,0 +1,75 @@
+// Contract oracle of the calls beside a request's own event: what io_submit, io_destroy, fsync,
+// read, poll and close may answer, and how long they may take.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lib/findings.h"
+
+namespace at {
+
+// io_submit() that took nothing.  EAGAIN is always legal; EINVAL where the context, or the file's
+// way of being polled, explains it.  `of`: what was submitted, for the title.
+std::optional<Finding> judge_submit(int answer, bool einval_explained, const std::string& of = "");
+
+// Of all calls of io_destroy() for one context exactly one answers 0 (fs/aio.c, kill_ioctx()).
+std::optional<Finding> judge_destroyers(std::uint32_t winners);
+
+// A call that waits for requests alone: each ends by its time-out and the stop that this takes.
+// `last_ns`: the longest that one request may take; `held_ns`: the device was held for a racer.
+std::optional<Finding> judge_call_wait(const std::string& call, std::uint64_t waited_ns,
+                                       std::uint64_t held_ns, std::uint64_t last_ns);
+
+// fsync(2), by its errno; 0: it succeeded.
+std::optional<Finding> judge_fsync(int error, bool removal);
+
+// read(2) at the file's position: it moves by what the call answered.
+std::optional<Finding> judge_position(std::int64_t before, std::int64_t got, std::int64_t after);
+
+// The same as /proc shows it, after reads that answered `sum` bytes in all.
+std::optional<Finding> judge_shown_position(std::int64_t shown, std::int64_t sum);
+
+// poll(2): `healthy_ns` is how long it took, `slept_on` that nothing woke it, `idle` that nothing
+// is in flight and nothing was begun meanwhile.
+std::optional<Finding> judge_sleeper(bool slept_on, bool idle, std::uint64_t healthy_ns,
+                                     std::uint64_t last_ns);
+std::optional<Finding> judge_revents(short asked, short revents, bool removal);
+
+// open, dup, dup3 and close of a device that is there; `error` 0: it succeeded.
+std::optional<Finding> judge_file_call(const std::string& call, int error);
+
+// A read, by what it answered or -errno, of a device that is gone for good.
+std::optional<Finding> judge_read_of_removed(std::int64_t answer);
+
+// delete_module() while files of the module are open: 0 or -errno.
+std::optional<Finding> judge_unload_in_use(int answer);
+
+// A context belongs to the mm that made it (fs/aio.c, lookup_ioctx()): a child's calls with it.
+std::optional<Finding> judge_child_call(const std::string& call, std::int64_t answer);
+std::optional<Finding> judge_child_read(std::int64_t answer);
+// A buffer in a forked child, which is its own, by two checksums.
+std::optional<Finding> judge_child_memory(std::uint64_t before, std::uint64_t now,
+                                          std::uint32_t buffer);
+
+// One io_pgetevents() on a context without requests, with a signal that may come.
+struct SignalWait {
+    std::int64_t answer = 0;
+    std::uint64_t took_ns = 0;
+    std::uint64_t timeout_ns = 0;
+    bool let_in = false;    // the call's mask lets the signal in
+    bool handled = false;   // its handler ran
+    bool mask_kept = false; // afterwards it is blocked again
+};
+std::vector<Finding> judge_signal_wait(const SignalWait& wait);
+
+// At aio-max-nr: an io_setup() that was refused, a request in a context that was given, the count
+// itself, and io_destroy().
+std::vector<Finding> judge_setup_refused(int answer, bool left_id);
+std::optional<Finding> judge_submit_at_limit(int taken);
+std::optional<Finding> judge_aio_nr(long count, long limit);
+std::optional<Finding> judge_destroy_at_limit(int answer);
+
+} // namespace at

@@ -1,0 +1,135 @@
+// What calls beside a request's event may answer, and how long they may take.
+#include <catch2/catch.hpp>
+
+#include <cerrno>
+
+#include <poll.h>
+
+#include "lib/oracles/calls.h"
+
+namespace {
+
+constexpr std::uint64_t ms = 1000000;
+
+std::string named(const std::optional<at::Finding>& finding) {
+    return finding ? finding->signature : "";
+}
+
+} // namespace
+
+TEST_CASE("io_submit may be refused for want of room, or for a reason that is known") {
+    CHECK(named(at::judge_submit(3, false)).empty());
+    CHECK(named(at::judge_submit(-EAGAIN, false)).empty());
+    CHECK(named(at::judge_submit(-EINVAL, true)).empty());
+    CHECK(named(at::judge_submit(-EINVAL, false)) == "contract/submit-EINVAL");
+    CHECK(named(at::judge_submit(-EBADF, true)) == "contract/submit-EBADF");
+    CHECK(at::judge_submit(-EBADF, true, " of a poll")->title ==
+          "io_submit of a poll answered EBADF");
+}
+
+TEST_CASE("one call of io_destroy wins a context") {
+    CHECK(named(at::judge_destroyers(1)).empty());
+    CHECK(named(at::judge_destroyers(0)) == "contract/destroy-nobody");
+    CHECK(named(at::judge_destroyers(2)) == "contract/destroy-twice");
+}
+
+TEST_CASE("a call that waits for requests lasts no longer than they may") {
+    CHECK(named(at::judge_call_wait("fsync", 1100 * ms, 0, 300 * ms)).empty());
+    CHECK(named(at::judge_call_wait("fsync", 1101 * ms, 0, 300 * ms)) == "hang/late/fsync");
+    CHECK(named(at::judge_call_wait("close", 1101 * ms, 0, 300 * ms)) == "hang/late/close");
+    CHECK(named(at::judge_call_wait("close", 1101 * ms, 2 * ms, 300 * ms)).empty());
+}
+
+TEST_CASE("fsync succeeds, but for a device that the plan removes") {
+    CHECK(named(at::judge_fsync(0, false)).empty());
+    CHECK(named(at::judge_fsync(ENODEV, true)).empty());
+    CHECK(named(at::judge_fsync(ENODEV, false)) == "contract/fsync-ENODEV");
+    CHECK(named(at::judge_fsync(EIO, true)) == "contract/fsync-EIO");
+}
+
+TEST_CASE("a file's position moves by what read answered") {
+    CHECK(named(at::judge_position(100, 20, 120)).empty());
+    CHECK(named(at::judge_position(100, -1, 100)).empty());
+    CHECK(named(at::judge_position(100, 20, 100)) == "contract/position");
+    CHECK(named(at::judge_position(100, -1, 120)) == "contract/position");
+    CHECK(named(at::judge_shown_position(40, 40)).empty());
+    CHECK(named(at::judge_shown_position(0, 40)) == "contract/position");
+}
+
+TEST_CASE("a sleeper in poll is woken before the driver is idle") {
+    CHECK(named(at::judge_sleeper(true, true, 500 * ms, 300 * ms)) == "ledger/lost/poll");
+    CHECK(named(at::judge_sleeper(false, true, 500 * ms, 300 * ms)).empty());
+    CHECK(named(at::judge_sleeper(true, false, 500 * ms, 300 * ms)).empty());
+    CHECK(named(at::judge_sleeper(true, true, 450 * ms, 300 * ms)).empty());
+}
+
+TEST_CASE("poll answers what it was asked, and of a removed device that it is gone") {
+    CHECK(named(at::judge_revents(POLLIN, POLLIN, false)).empty());
+    CHECK(named(at::judge_revents(POLLIN, POLLOUT, false)) == "contract/poll-mask");
+    CHECK(named(at::judge_revents(POLLIN, POLLIN | POLLHUP, true)).empty());
+    CHECK(named(at::judge_revents(POLLIN, POLLIN | POLLHUP, false)) == "contract/poll-mask");
+}
+
+TEST_CASE("a device that is there can be opened, duplicated and closed") {
+    CHECK(named(at::judge_file_call("open", 0)).empty());
+    for (const char* call : {"open", "dup", "dup3", "close"})
+        CHECK(named(at::judge_file_call(call, EIO)) == std::string("contract/") + call);
+}
+
+TEST_CASE("a removed device is gone, and a module in use stays") {
+    CHECK(named(at::judge_read_of_removed(-ENODEV)).empty());
+    CHECK(named(at::judge_read_of_removed(-EIO)) == "contract/removed-answers");
+    CHECK(named(at::judge_read_of_removed(1)) == "contract/removed-answers");
+    CHECK(named(at::judge_unload_in_use(-EWOULDBLOCK)).empty());
+    CHECK(named(at::judge_unload_in_use(0)) == "contract/unload-in-use");
+    CHECK(named(at::judge_unload_in_use(-EIO)) == "contract/unload-in-use");
+}
+
+TEST_CASE("a child has no context of its parent's, and its memory is its own") {
+    CHECK(named(at::judge_child_call("io_destroy", -EINVAL)).empty());
+    CHECK(named(at::judge_child_call("io_destroy", 0)) == "contract/child-io_destroy");
+    CHECK(named(at::judge_child_read(512)).empty());
+    CHECK(named(at::judge_child_read(-EFAULT)) == "contract/child-read");
+    CHECK(named(at::judge_child_memory(7, 7, 0)).empty());
+    CHECK(named(at::judge_child_memory(7, 8, 0)) == "late-write/child");
+}
+
+TEST_CASE("a signal interrupts a wait that lets it in, and no time-out is early") {
+    at::SignalWait wait;
+    wait.took_ns = wait.timeout_ns = 5 * ms;
+    wait.mask_kept = true;
+    const auto verdict = [&] {
+        const auto found = at::judge_signal_wait(wait);
+        CHECK(found.size() <= 1);
+        return found.empty() ? std::string() : found[0].signature;
+    };
+    CHECK(verdict().empty());
+    wait.took_ns = 4 * ms;
+    CHECK(verdict() == "contract/pgetevents-early");
+    wait.answer = 1;
+    CHECK(verdict() == "contract/pgetevents-event");
+    wait.answer = -EINVAL;
+    CHECK(verdict() == "contract/pgetevents-errno");
+    wait.answer = -EINTR;
+    wait.handled = true;
+    CHECK(verdict() == "contract/pgetevents-blocked");
+    wait.let_in = true;
+    CHECK(verdict().empty());
+    wait.handled = false;
+    CHECK(verdict() == "contract/pgetevents-handler");
+    wait.handled = true;
+    wait.mask_kept = false;
+    CHECK(verdict() == "contract/pgetevents-mask");
+}
+
+TEST_CASE("at the limit io_setup says EAGAIN and leaves nothing") {
+    CHECK(at::judge_setup_refused(-EAGAIN, false).empty());
+    CHECK(at::judge_setup_refused(-ENOMEM, false).at(0).signature == "contract/limit-errno");
+    CHECK(at::judge_setup_refused(-EAGAIN, true).at(0).signature == "contract/limit-id");
+    CHECK(named(at::judge_submit_at_limit(1)).empty());
+    CHECK(named(at::judge_submit_at_limit(-EAGAIN)) == "contract/limit-submit");
+    CHECK(named(at::judge_aio_nr(64, 64)).empty());
+    CHECK(named(at::judge_aio_nr(65, 64)) == "contract/limit-above");
+    CHECK(named(at::judge_destroy_at_limit(0)).empty());
+    CHECK(named(at::judge_destroy_at_limit(-EINVAL)) == "contract/limit-destroy");
+}
