@@ -87,10 +87,13 @@ class Target:
                 loaded.append(
                     {"name": each.name, "path": there, "parameters": each.parameters, "keep": each.keep}
                 )
+            was_set_up = subject.preloaded and not self.described.brings_modules
             image = self.described.image
-            if image is not None and (self.described.brings_modules or not subject.preloaded):
+            if image is not None and not was_set_up:
                 link.push(image.path_gz, targetfile.image_gz(image))
-            set_up = [f"[ -e {SET_UP_MARK} ] || {{ {c}\n}}" for c in self.described.set_up_all]
+            set_up = list(self.described.set_up_all)
+            if was_set_up:  # unless it failed there: then it is tried again, and its error is told
+                set_up = [f"[ -e {SET_UP_MARK} ] || {{ {command}\n}}" for command in set_up]
             fields |= {"set_up": set_up, "tear_down": list(self.described.tear_down)}
         return {**fields, "modules": loaded}
 
