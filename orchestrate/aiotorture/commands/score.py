@@ -244,7 +244,7 @@ def _how(kept: Sequence[trials.Trial]) -> str:
     rows = ", ".join(dict.fromkeys(name for trial in kept for name in trial.kernels))
     commits = ", ".join(dict.fromkeys(trial.git for trial in kept if trial.git))
     day = time.strftime("%Y-%m-%d", time.gmtime())
-    return f"{len(kept)} searches, {seeds} seeds each, kernels {rows}; {commits or 'no commit'}, {day}."
+    return f"{len(kept)} searches, {seeds} seed{'s' * (seeds > 1)} each, kernels {rows}; {commits or 'no commit'}, {day}."
 
 
 def main(arguments: Sequence[str]) -> int:
