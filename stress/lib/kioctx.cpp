@@ -157,6 +157,41 @@ void book_refused(SharedRun& run, std::uint32_t index) {
                 {describe_slot(run, index)}});
 }
 
+void book_flying(SharedRun& run, std::uint32_t index) {
+    Slot& slot = run.slots[index];
+    std::uint64_t expected = slot.word.load(std::memory_order_acquire);
+    if (state_of(expected) == SlotState::prepared)
+        slot.word.compare_exchange_strong(expected,
+                                          slot_word(generation_of(expected), SlotState::flying),
+                                          std::memory_order_acq_rel);
+}
+
+bool recycle_slot(SharedRun& run, std::uint32_t index, const std::function<void()>& judge) {
+    Slot& slot = run.slots[index];
+    const std::uint64_t word = slot.word.load(std::memory_order_acquire);
+    const std::uint64_t generation = generation_of(word);
+    switch (state_of(word)) {
+    case SlotState::idle:
+        return true;
+    case SlotState::answered:
+    case SlotState::swept:
+    case SlotState::refused:
+        // Which of the three it was is needed below; res says it: INT64_MIN swept, +1 refused.
+        slot.word.store(slot_word(generation, SlotState::retiring), std::memory_order_seq_cst);
+        break;
+    case SlotState::retiring:
+        break;
+    default:
+        return false;
+    }
+    if (slot.holders.load(std::memory_order_seq_cst))
+        return false;
+    if (slot.res > INT64_MIN + 1)
+        judge();
+    slot.word.store(slot_word(generation, SlotState::idle), std::memory_order_release);
+    return true;
+}
+
 void book_accepted(SharedRun& run, std::uint64_t count) {
     if (!count)
         return;

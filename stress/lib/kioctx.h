@@ -39,6 +39,13 @@ std::optional<std::uint32_t> claim_event(SharedRun& run, std::span<const iocb> i
 // A slot that io_submit() did not take; reports when an event came for it nevertheless.
 void book_refused(SharedRun& run, std::uint32_t slot);
 
+// A slot that io_submit() took.  One whose event was faster is the reaper's, and stays Answered.
+void book_flying(SharedRun& run, std::uint32_t slot);
+
+// For slots that nobody watches after their answer: true when the slot can be used for a new
+// request.  `judge` is asked once about an answered one, when its last holder has left.
+bool recycle_slot(SharedRun& run, std::uint32_t slot, const std::function<void()>& judge);
+
 // `count` requests that io_submit() took.
 void book_accepted(SharedRun& run, std::uint64_t count);
 

@@ -7,6 +7,15 @@
 
 namespace at {
 
+std::vector<Knob> with_fallbacks(std::vector<Knob> knobs,
+                                 const std::map<std::string_view, const char*>& fallbacks) {
+    for (const auto& [name, value] : fallbacks)
+        for (Knob& knob : knobs)
+            if (name == knob.name)
+                knob.fallback = value;
+    return knobs;
+}
+
 const std::vector<Knob>& target_knobs() {
     // clang-format off
     static const std::vector<Knob> knobs = {

@@ -36,6 +36,10 @@ struct Knob {
 // What the target's module takes: docs/interfaces.md section 2.
 const std::vector<Knob>& target_knobs();
 
+// The knobs with the defaults that a scenario prefers, by name.
+std::vector<Knob> with_fallbacks(std::vector<Knob> knobs,
+                                 const std::map<std::string_view, const char*>& fallbacks);
+
 // Values as text; a knob that was not set answers with its default.
 class KnobValues {
 public:

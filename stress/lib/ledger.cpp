@@ -139,6 +139,15 @@ bool take_settling(Slot& slot, std::uint64_t generation) {
     return slot.settler.compare_exchange_strong(free, free | 1, std::memory_order_acq_rel);
 }
 
+bool event_is_owed(const SharedRun& run, const Slot& slot, std::uint64_t since_ns) {
+    const ContextSlot& context =
+        run.contexts[slot.context.load(std::memory_order_relaxed) % max_contexts];
+    return context.state.load(std::memory_order_acquire) == ContextState::live &&
+           context.incarnation.load(std::memory_order_relaxed) ==
+               slot.incarnation.load(std::memory_order_relaxed) &&
+           context.empty_ns.load(std::memory_order_acquire) > since_ns;
+}
+
 std::string describe_slot(const SharedRun& run, std::uint32_t index) {
     static const char* const states[] = {"idle",  "prepared", "flying",   "answered",
                                          "swept", "refused",  "retiring", "sync"};

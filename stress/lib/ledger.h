@@ -355,6 +355,10 @@ EventVerdict book_event(Slot& slot, std::uint64_t generation);
 // Takes the right to settle this generation of the slot; false when somebody has it.
 bool take_settling(Slot& slot, std::uint64_t generation);
 
+// Does the slot's context owe its event still, and has its ring been empty since `since_ns`?  A
+// context that is being destroyed answers no more; StuckCalls watches its destroyer.
+bool event_is_owed(const SharedRun& run, const Slot& slot, std::uint64_t since_ns);
+
 // The slot's name and geometry, for evidence.
 std::string describe_slot(const SharedRun& run, std::uint32_t slot);
 

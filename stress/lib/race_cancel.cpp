@@ -90,11 +90,7 @@ void Race::spin(Random& random) const {
 
 void Race::cancel_one(std::uint32_t index) {
     Slot& slot = shared_.slots[index];
-    slot.holders.fetch_add(1, std::memory_order_seq_cst);
-    struct Release {
-        Slot& slot;
-        ~Release() { slot.holders.fetch_sub(1, std::memory_order_seq_cst); }
-    } release{slot};
+    const Holding holding(slot);
     const SlotState state = state_of(slot.word.load(std::memory_order_seq_cst));
     if (!in_flight(state))
         return;

@@ -75,11 +75,7 @@ bool Race::remap_one(Random& random) {
     if (index >= max_slots)
         return false;
     Slot& slot = shared_.slots[index];
-    slot.holders.fetch_add(1, std::memory_order_seq_cst); // the slot stays this request's
-    struct Release {
-        Slot& slot;
-        ~Release() { slot.holders.fetch_sub(1, std::memory_order_seq_cst); }
-    } release{slot};
+    const Holding holding(slot);
     const std::uint64_t word = slot.word.load(std::memory_order_seq_cst);
     // Flying: io_submit() has returned, so its pages are pinned.
     if (state_of(word) != SlotState::flying || !take_settling(slot, generation_of(word)))
@@ -231,7 +227,8 @@ void Race::start_onlookers() {
                         break;
                 }
                 // The books are printed under the driver's locks: a reader without pauses would
-                // hold up those whose races are looked for. Only a removal is met at its full speed.
+                // hold up those whose races are looked for. Only a removal is met at its full
+                // speed.
                 if (removal_expected_)
                     sched_yield();
                 else

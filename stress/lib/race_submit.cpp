@@ -394,20 +394,16 @@ std::size_t Race::submit_batch(std::vector<std::uint32_t>& slots, Random& random
     shared_.count(Counter::submit_calls);
     const long accepted = std::max(answer, 0);
     for (long i = 0; i < count; ++i) {
-        Slot& slot = shared_.slots[slots[static_cast<std::size_t>(i)]];
+        const std::uint32_t request = slots[static_cast<std::size_t>(i)];
+        Slot& slot = shared_.slots[request];
         if (i >= accepted) {
-            refuse(slots[static_cast<std::size_t>(i)]);
+            refuse(request);
             continue;
         }
-        std::uint64_t expected = slot.word.load(std::memory_order_acquire);
         // Of no use to an event that was faster: it has waited for nothing.
         slot.flying_healthy_ns.store(flying_healthy_ns, std::memory_order_relaxed);
         slot.flying_ns.store(flying_ns, std::memory_order_relaxed);
-        // Fails when the event was faster; then the slot is the reaper's, and Answered.
-        if (state_of(expected) == SlotState::prepared)
-            slot.word.compare_exchange_strong(expected,
-                                              slot_word(generation_of(expected), SlotState::flying),
-                                              std::memory_order_acq_rel);
+        book_flying(shared_, request);
         shared_.count(slot.is_read ? Counter::reads : Counter::writes);
     }
     book_accepted(shared_, static_cast<std::uint64_t>(accepted));

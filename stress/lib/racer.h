@@ -66,6 +66,20 @@ private:
     PlacedCall* mine_ = nullptr;
 };
 
+// Holds a slot: its request's iocb is not used for another one until the last holder has left.
+class Holding {
+public:
+    explicit Holding(Slot& slot) : slot_(slot) {
+        slot_.holders.fetch_add(1, std::memory_order_seq_cst);
+    }
+    ~Holding() { slot_.holders.fetch_sub(1, std::memory_order_seq_cst); }
+    Holding(const Holding&) = delete;
+    Holding& operator=(const Holding&) = delete;
+
+private:
+    Slot& slot_;
+};
+
 // Inside a context: its id stays what it is until the last racer has left.
 class Inside {
 public:

@@ -31,15 +31,9 @@ std::vector<Finding> LostGadgetEvents::scan(std::uint64_t healthy_ns) {
             watched = {word, why, healthy_ns, now};
             continue;
         }
-        // A context that is being destroyed answers no more; StuckCalls watches its destroyer.
-        const ContextSlot& context =
-            run_.contexts[slot.context.load(std::memory_order_relaxed) % max_contexts];
         if (healthy_ns - watched.since_healthy_ns < bound_ns_ ||
             slot.reported.load(std::memory_order_relaxed) ||
-            context.state.load(std::memory_order_acquire) != ContextState::live ||
-            context.incarnation.load(std::memory_order_relaxed) !=
-                slot.incarnation.load(std::memory_order_relaxed) ||
-            context.empty_ns.load(std::memory_order_acquire) <= watched.since_ns + bound_ns_ / 2 ||
+            !event_is_owed(run_, slot, watched.since_ns + bound_ns_ / 2) ||
             slot.word.load(std::memory_order_acquire) != word)
             continue;
         slot.reported.store(1, std::memory_order_relaxed);

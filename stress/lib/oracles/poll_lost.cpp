@@ -80,15 +80,8 @@ std::vector<Finding> LostWakeups::scan(std::uint64_t healthy_ns) {
             continue;
         }
         if (healthy_ns - watched.since_healthy_ns < bound_ns_ ||
-            slot.reported.load(std::memory_order_relaxed))
-            continue;
-        // A context that is being destroyed answers no more; StuckCalls watches its destroyer.
-        const ContextSlot& context =
-            run_.contexts[slot.context.load(std::memory_order_relaxed) % max_contexts];
-        if (context.state.load(std::memory_order_acquire) != ContextState::live ||
-            context.incarnation.load(std::memory_order_relaxed) !=
-                slot.incarnation.load(std::memory_order_relaxed) ||
-            context.empty_ns.load(std::memory_order_acquire) <= watched.since_ns + bound_ns_ / 2 ||
+            slot.reported.load(std::memory_order_relaxed) ||
+            !event_is_owed(run_, slot, watched.since_ns + bound_ns_ / 2) ||
             slot.word.load(std::memory_order_acquire) != word)
             continue;
         slot.reported.store(1, std::memory_order_relaxed);

@@ -439,29 +439,7 @@ void PollRace::judge_slot(std::uint32_t index) {
 
 // True when the slot can be used for a new request.
 bool PollRace::recycle(std::uint32_t index) {
-    Slot& slot = shared_.slots[index];
-    const std::uint64_t word = slot.word.load(std::memory_order_acquire);
-    const std::uint64_t generation = generation_of(word);
-    switch (state_of(word)) {
-    case SlotState::idle:
-        return true;
-    case SlotState::answered:
-    case SlotState::swept:
-    case SlotState::refused:
-        // Which of the three it was is needed below; res says it: INT64_MIN swept, +1 refused.
-        slot.word.store(slot_word(generation, SlotState::retiring), std::memory_order_seq_cst);
-        break;
-    case SlotState::retiring:
-        break;
-    default:
-        return false;
-    }
-    if (slot.holders.load(std::memory_order_seq_cst))
-        return false;
-    if (slot.res > INT64_MIN + 1)
-        judge_slot(index);
-    slot.word.store(slot_word(generation, SlotState::idle), std::memory_order_release);
-    return true;
+    return recycle_slot(shared_, index, [this, index] { judge_slot(index); });
 }
 
 void PollRace::draw(std::uint32_t index, Random& random) {
@@ -580,17 +558,12 @@ void PollRace::submit(std::uint32_t station, std::vector<std::uint32_t>& slots, 
     const long accepted = std::max(answer, 0);
     for (long i = 0; i < count; ++i) {
         const std::uint32_t index = slots[static_cast<std::size_t>(i)];
-        Slot& slot = shared_.slots[index];
-        std::uint64_t expected = slot.word.load(std::memory_order_acquire);
         if (!undisturbed)
             books_.slots[index].uncertain.store(1, std::memory_order_relaxed);
         if (i >= accepted)
             book_refused(shared_, index);
-        else if (state_of(expected) == SlotState::prepared)
-            // Fails when the event was faster; then the slot is Answered.
-            slot.word.compare_exchange_strong(expected,
-                                              slot_word(generation_of(expected), SlotState::flying),
-                                              std::memory_order_acq_rel);
+        else
+            book_flying(shared_, index);
     }
     book_accepted(shared_, static_cast<std::uint64_t>(accepted));
     if (!early)
@@ -726,11 +699,7 @@ std::uint32_t PollRace::choose(Random& random) {
 
 void PollRace::cancel(std::uint32_t index, Random& random) {
     Slot& slot = shared_.slots[index];
-    slot.holders.fetch_add(1, std::memory_order_seq_cst);
-    struct Release {
-        Slot& slot;
-        ~Release() { slot.holders.fetch_sub(1, std::memory_order_seq_cst); }
-    } release{slot};
+    const Holding holding(slot);
     const std::uint64_t word = slot.word.load(std::memory_order_seq_cst);
     if (!in_flight(state_of(word)))
         return;

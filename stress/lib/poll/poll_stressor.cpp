@@ -28,11 +28,7 @@ std::vector<Knob> poll_knobs(const std::map<std::string_view, const char*>& defa
         {"plant", scope, Kind::choice, "none", "", "", {"none", "wake-lost", "cancel-forgotten", "event-twice"}, "", "for positive controls: what the stressor leaves undone or does twice, unknown to its oracles"},
     };
     // clang-format on
-    for (const auto& [name, value] : defaults)
-        for (Knob& knob : knobs)
-            if (name == knob.name)
-                knob.fallback = value;
-    return knobs;
+    return with_fallbacks(std::move(knobs), defaults);
 }
 
 namespace {

@@ -30,11 +30,7 @@ std::vector<Knob> gadget_knobs(const std::map<std::string_view, const char*>& de
         {"exit_kill", scope, Kind::integer, "0", "0", "1", {}, "", "end the race by a SIGKILL in mid-flight, so that exit_aio destroys the contexts"},
     };
     // clang-format on
-    for (const auto& [name, value] : defaults)
-        for (Knob& knob : knobs)
-            if (name == knob.name)
-                knob.fallback = value;
-    return knobs;
+    return with_fallbacks(std::move(knobs), defaults);
 }
 
 namespace {
