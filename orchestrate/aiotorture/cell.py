@@ -221,6 +221,14 @@ def _run_and_watch(
     watch.epitaph = subject.epitaph()
 
 
+def _left_clean(watch: Watch, console: str) -> bool:
+    """The run ended in order, and nobody has anything to say of it, muted or not: nothing of it is
+    left in its subject."""
+    if watch.result is None or watch.harness_error or watch.findings:
+        return False
+    return not watch.result.get("findings") and not kernel_log.findings(console)
+
+
 def _not_muted(found: Sequence[Finding], cell: Cell) -> list[Finding]:
     return [each for each in found if not any(each.is_of(oracle) for oracle in cell.mute)]
 
@@ -367,6 +375,7 @@ def run_cell(
                 guestperf.collect(subject.link, _folder(cell, bench))
             console = subject.console()
             starved = subject.starvation()
+            subject.clean = _left_clean(watch, console)
     except PlanError as error:
         raise ConfigurationError(f"plan of {cell.id}: {error}") from error
     except (HarnessError, ConfigurationError, LinkClosed, NoAnswer, AgentError, OSError) as error:

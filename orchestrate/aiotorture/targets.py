@@ -24,6 +24,7 @@ from aiotorture.lanes.base import ModuleThere, Preload, Subject
 from aiotorture.targetfile import TargetFile
 
 MODULE_FOLDER = "/lib/at"
+INJECTOR = "fail_injector"
 SET_UP_MARK = "/run/at-set-up"
 FILE_GROUP = "file"
 OWN = "own"
@@ -73,24 +74,25 @@ class Target:
 
     def install(self, subject: Subject, kernel: Kernel, modules: build.ModuleSet) -> Json:
         """Brings into the subject what the cell needs, and gives the fields of its `run`."""
-        link = subject.link
         fields: Json = {"device": self.node}
         loaded: list[Json] = []
         for name, path in modules.files.items():
-            link.push_file(_path_of(name), path)
-            loaded.append({"name": name, "path": _path_of(name)})
+            subject.bring(_path_of(name), path.read_bytes())
+            # its probes and marks stand ready for the next cell
+            keep = subject.stays and name == INJECTOR
+            loaded.append({"name": name, "path": _path_of(name), "keep": keep})
         if self.described is not None:
             for each in targetfile.loads(self.described, kernel):
                 there = _path_of(each.name)
                 if not (each.keep and subject.preloaded):
-                    link.push(there, each.content)
+                    subject.bring(there, each.content)
                 loaded.append(
                     {"name": each.name, "path": there, "parameters": each.parameters, "keep": each.keep}
                 )
             was_set_up = subject.preloaded and not self.described.brings_modules
             image = self.described.image
             if image is not None and not was_set_up:
-                link.push(image.path_gz, targetfile.image_gz(image))
+                subject.link.push(image.path_gz, targetfile.image_gz(image))
             set_up = list(self.described.set_up_all)
             if was_set_up:  # unless it failed there: then it is tried again, and its error is told
                 set_up = [f"[ -e {SET_UP_MARK} ] || {{ {command}\n}}" for command in set_up]

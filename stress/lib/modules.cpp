@@ -34,34 +34,52 @@ std::vector<std::string>& loaded() {
     return names;
 }
 
-void set(const std::string& file, const std::string& value) {
-    const auto answer = bounded_write(injector + file, value + "\n", file_bound);
-    if (!answer.in_time)
-        throw std::runtime_error("fail_injector/" + file + " does not answer");
-    if (answer.status < 0)
-        throw std::runtime_error("fail_injector/" + file + " refused '" + value +
-                                 "': " + std::strerror(-answer.status));
-}
+// What is to be written into the injector's files, in this order and by one child: under emulation
+// a fork takes milliseconds, and a plan is a hundred files.
+class Settings {
+public:
+    void set(const std::string& file, const std::string& value) { all_.emplace_back(file, value); }
 
-void set_rule(const std::string& rule, const Fault& fault) {
-    set(rule + "phase", fault.phase);
-    set(rule + "action", fault.action);
-    const auto nth = fault.key("nth");
-    const double probability = fault.key("p") ? parse_real(*fault.key("p")) : 1.0;
-    set(rule + "probability", std::to_string(std::lround(std::floor(probability * 100))));
-    set(rule + "probability_ppm", std::to_string(std::lround(probability * 1e6)));
-    if (nth)
-        set(rule + "nth", *nth);
-    set(rule + "times", fault.key("times").value_or("-1"));
-    if (const auto cookie = fault.key("cookie"))
-        set(rule + "cookie", *cookie);
-    if (const auto delay = fault.key("delay"))
-        set(rule + "delay_ns", std::to_string(parse_duration_ns(*delay)));
-    if (const auto cpu = fault.key("cpu"))
-        set(rule + "cpu", *cpu);
-    if (const auto error = fault.key("err"))
-        set(rule + "err", *error);
-}
+    void set_rule(const std::string& rule, const Fault& fault) {
+        set(rule + "phase", fault.phase);
+        set(rule + "action", fault.action);
+        const auto nth = fault.key("nth");
+        const double probability = fault.key("p") ? parse_real(*fault.key("p")) : 1.0;
+        set(rule + "probability", std::to_string(std::lround(std::floor(probability * 100))));
+        set(rule + "probability_ppm", std::to_string(std::lround(probability * 1e6)));
+        if (nth)
+            set(rule + "nth", *nth);
+        set(rule + "times", fault.key("times").value_or("-1"));
+        if (const auto cookie = fault.key("cookie"))
+            set(rule + "cookie", *cookie);
+        if (const auto delay = fault.key("delay"))
+            set(rule + "delay_ns", std::to_string(parse_duration_ns(*delay)));
+        if (const auto cpu = fault.key("cpu"))
+            set(rule + "cpu", *cpu);
+        if (const auto error = fault.key("err"))
+            set(rule + "err", *error);
+    }
+
+    void write() {
+        const auto answer = bounded_call(file_bound, [&](std::string& refused) {
+            for (const auto& [file, value] : all_) {
+                refused = "fail_injector/" + file;
+                if (!write_file(injector + file, value + "\n"))
+                    return -errno;
+            }
+            return 0;
+        });
+        if (!answer.in_time)
+            throw std::runtime_error("fail_injector does not answer");
+        if (answer.status < 0)
+            throw std::runtime_error(answer.text + " refused its value: " +
+                                     std::strerror(-answer.status));
+        all_.clear();
+    }
+
+private:
+    std::vector<std::pair<std::string, std::string>> all_;
+};
 
 } // namespace
 
@@ -140,21 +158,19 @@ bool wait_for_node(const std::string& path) {
 
 namespace {
 
-// The system calls of racers, timed by probes; those that could not be placed.
-std::vector<std::string> time_calls(bool probes) {
-    set("calls", "io_submit io_cancel io_destroy io_getevents");
-    // What a driver and fs/aio.c do to each other's requests, in their smallest steps.
-    if (probes)
-        set("probes", "kiocb_set_cancel_fn");
-    std::vector<std::string> unplaced;
-    for (const char* file : {"calls", "probes"}) {
-        const auto answer = bounded_read(std::string(injector) + file, file_bound);
-        std::istringstream lines(answer.text);
-        for (std::string line; std::getline(lines, line);)
-            if (line.find(" error=") != std::string::npos)
-                unplaced.push_back(line);
-    }
-    return unplaced;
+// What could not be placed.
+std::vector<std::string> unplaced() {
+    const auto answer = bounded_call(file_bound, [&](std::string& text) {
+        for (const char* file : {"calls", "probes"})
+            text += read_file(std::string(injector) + file).value_or("");
+        return 0;
+    });
+    std::vector<std::string> refused;
+    std::istringstream lines(answer.text);
+    for (std::string line; std::getline(lines, line);)
+        if (line.find(" error=") != std::string::npos)
+            refused.push_back(line);
+    return refused;
 }
 
 } // namespace
@@ -162,16 +178,20 @@ std::vector<std::string> time_calls(bool probes) {
 std::vector<std::string> arm_faults(const Plan& plan, bool windows, bool probes) {
     if (plan.faults.size() > 16)
         throw PlanError("a plan has at most 16 faults, the injector's rules");
-    set("enable", "0");
-    set("clear", "1");
-    set("seed", std::to_string(plan.seed));
+    Settings settings;
+    settings.set("enable", "0");
+    settings.set("clear", "1");
+    settings.set("seed", std::to_string(plan.seed));
     for (std::size_t i = 0; i < plan.faults.size(); ++i)
-        set_rule("rule" + std::to_string(i) + "/", plan.faults[i]);
-    std::vector<std::string> unplaced;
+        settings.set_rule("rule" + std::to_string(i) + "/", plan.faults[i]);
     if (windows)
-        unplaced = time_calls(probes);
-    set("enable", "1");
-    return unplaced;
+        settings.set("calls", "io_submit io_cancel io_destroy io_getevents");
+    // What a driver and fs/aio.c do to each other's requests, in their smallest steps.
+    if (windows && probes)
+        settings.set("probes", "kiocb_set_cancel_fn");
+    settings.set("enable", "1");
+    settings.write();
+    return windows ? unplaced() : std::vector<std::string>{};
 }
 
 void disarm_faults() {

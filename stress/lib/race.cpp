@@ -235,10 +235,12 @@ bool Race::run() {
     for (std::uint32_t slot = 0; slot < geometry_.slots; ++slot)
         pattern_fill(canary_of(slot), 0, buffer(slot), geometry_.buffer_stride);
     // exit_aio() waits for grace periods and for requests behind the same ring, and hides that a
-    // killed synchronous transfer did not wait: one life of three has no contexts.
+    // killed synchronous transfer did not wait: one life of three has no contexts, and fewer where
+    // lives are long and end in order.
+    const std::uint32_t of_lives = knobs_.integer("reload") ? 8 : 3;
     const bool contexts =
         knobs_.integer("lives") == 1 ||
-        Random(setup_.plan.seed, static_cast<std::uint64_t>(Role::main), 2).below(3);
+        Random(setup_.plan.seed, static_cast<std::uint64_t>(Role::main), 2).below(of_lives);
     if (!contexts)
         sync_ratio_ = 1;
     for (std::uint32_t i = 0; i < geometry_.contexts && contexts; ++i)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import signal
 import sys
 import threading
@@ -12,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from aiotorture import accel, kernels, options, paths, results, rundir
+from aiotorture import accel, kernels, paths, results, rundir
 from aiotorture.cli import parser
 from aiotorture.errors import ConfigurationError
 from aiotorture.matrix import Cell
@@ -51,6 +52,7 @@ def _on_signal(_number: int, _frame: object) -> None:
 
 
 def _arguments(arguments: Sequence[str]) -> argparse.Namespace:
+    jobs = max(1, (os.cpu_count() or 1) // 2)
     made = parser("score")
     made.add_argument("--mutant", action="append", metavar="M", help="only this one (repeatable)")
     made.add_argument("--seeds", type=int, default=SEEDS, metavar="N", help="trials of each")
@@ -65,14 +67,16 @@ def _arguments(arguments: Sequence[str]) -> argparse.Namespace:
     made.add_argument("--blind-full", action="store_true", help="--blind, always up to the time")
     made.add_argument("--without", action="append", default=[], metavar="ORACLE",
                       help="findings of it do not count: leak, ledger/late, … (repeatable)")
+    made.add_argument("--correct", action="store_true",
+                      help="search the driver as it is, --seeds times: each finding is a false alarm")
     made.add_argument("--alone", action="store_true",
                       help="no new searches: for each oracle, which of the mutants kept it alone finds")
     made.add_argument("--repro", type=int, metavar="N",
                       help="no new searches: replay each mutant's token N times")
     made.add_argument("--table", nargs="?", const=str(README), metavar="FILE",
                       help="no new searches: what is kept, as the score of the README (or FILE)")
-    made.add_argument("--jobs", type=int, default=options.DEFAULT_JOBS, metavar="N",
-                      help="guests side by side (default 2)")
+    made.add_argument("--jobs", type=int, default=jobs, metavar="N",
+                      help=f"guests side by side (default {jobs}: each has two CPUs, and its time is measured)")
     made.add_argument("--out", metavar="DIR", help="folder of the score; goes on with what is there")
     made.add_argument("--resume", action="store_true", help="go on with the last score")
     given = made.parse_args(arguments)
@@ -87,7 +91,8 @@ class _Score:
     def __init__(self, given: argparse.Namespace) -> None:
         self.given = given
         self.out = sys.stderr if given.json else sys.stdout
-        names = given.kernel.split(",") if given.kernel else [kernels.default_series()[0]]
+        usual = [kernels.default_series()[0], *planted.DEBUG_KERNELS]
+        names = given.kernel.split(",") if given.kernel else usual
         here, absent = workers.cached(kernels.names(names))
         if absent:
             self.say(f"left out, not built here: {', '.join(absent)} (./aiotorture kernels build)")
@@ -100,7 +105,8 @@ class _Score:
             blind_full=given.blind_full,
             without=tuple(given.without),
         )
-        self.chosen = planted.planted(given.mutant or ())
+        self.chosen = [planted.correct()] if given.correct else planted.planted(given.mutant or ())
+        self.file = trials.CORRECT if given.correct else trials.SCORE
         existing = given.alone or given.repro or given.table
         self.folder = _folder(given.out, given.resume or bool(existing))
         self._lock = threading.Lock()
@@ -127,15 +133,15 @@ class _Score:
             for seed in range(self.given.seed, self.given.seed + self.given.seeds)
             for one in self.chosen
         ]
-        kept = self._by_identity(trials.SCORE)
+        kept = self._by_identity(self.file)
         missing = [each for each in wanted if (each[2], each[1]) not in kept]
         self.say(f"score: {len(missing)} searches of {len(wanted)} to run, in {self.folder}")
         tasks = [
-            self._search_task(one, seed, self.method, name, trials.SCORE)
+            self._search_task(one, seed, self.method, name, self.file)
             for one, seed, name in missing
         ]
         self._run(tasks, [one for one, _, _ in missing])
-        kept = self._by_identity(trials.SCORE)
+        kept = self._by_identity(self.file)
         return [kept[key] for _, seed, name in wanted if (key := (name, seed)) in kept]
 
     def _by_identity(self, name: str) -> dict[tuple[str, int], trials.Trial]:
@@ -238,6 +244,20 @@ def _line(trial: trials.Trial) -> str:
             f"{aimed.kernel} {aimed.seconds:.1f} s {aimed.requests} requests  {what}{beside}")
 
 
+def _false_alarms(kept: Sequence[trials.Trial], score: _Score) -> int:
+    alarms = [trial for trial in kept if trial.aimed.found]
+    cells = sum(trial.aimed.cells for trial in kept)
+    if score.given.json:
+        print(json.dumps([trial.to_json() for trial in kept]))
+    else:
+        for trial in alarms:
+            print(f"./aiotorture repro {trial.aimed.token}")
+        print(f"{len(alarms)} of {len(kept)} searches of the correct driver found something, in {cells} cells")
+    if alarms:
+        return table.EXIT_MISSED
+    return table.EXIT_ERRORS if not kept or any(trial.aimed.errors for trial in kept) else 0
+
+
 def _how(kept: Sequence[trials.Trial]) -> str:
     """Under what the kept trials were measured."""
     seeds = len({trial.seed for trial in kept})
@@ -250,6 +270,8 @@ def _how(kept: Sequence[trials.Trial]) -> str:
 def main(arguments: Sequence[str]) -> int:
     given = _arguments(arguments)
     score = _Score(given)
+    if given.correct:
+        return _false_alarms(score.searches(), score)
     if given.alone:
         kept = score.alone()
         text = alone.markdown(kept)

@@ -79,10 +79,26 @@ class Starvation:
 
 
 class Subject(ABC):
-    """A running machine with an agent on it."""
+    """A running machine with an agent on it.
+
+    `preloaded`: the files of the spec's preload are there. `stays`: it may serve further cells (the
+    warm lane). `clean`: whoever ran a cell says so when nothing of it is left."""
 
     link: AgentLink
-    preloaded = False  # the files of the spec's preload are there
+    preloaded = False
+    stays = False
+    clean = False
+
+    def bring(self, path: str, content: bytes) -> None:
+        """Puts a file there, unless this subject has had it from an earlier cell."""
+        brought: dict[str, bytes] = self.__dict__.setdefault("_brought", {})
+        if brought.get(path) != content:
+            self.link.push(path, content)
+            brought[path] = content
+
+    def begin_again(self) -> None:
+        """Another cell begins: console() and starvation() tell of that one."""
+        raise NotImplementedError
 
     @abstractmethod
     def fate(self) -> Fate:

@@ -75,6 +75,12 @@ class QemuSubject(Subject):
         ]
         self._delays_at_start = run_delays_s(self.pid, self._vcpus)
         self._last = Starvation(0.0, ())
+        self._console_from = 0
+
+    def begin_again(self) -> None:
+        self._began = time.monotonic()
+        self._delays_at_start = run_delays_s(self.pid, self._vcpus)
+        self._console_from = self._qemu.console_path.stat().st_size
 
     @property
     def pid(self) -> int:
@@ -109,7 +115,9 @@ class QemuSubject(Subject):
         return f"QEMU ended by {how}, not by the guest {self._qemu.complaint()}".strip()
 
     def console(self) -> str:
-        return self._qemu.console_path.read_text(errors="replace")
+        with self._qemu.console_path.open("rb") as console:
+            console.seek(self._console_from)
+            return console.read().decode(errors="replace")
 
     def starvation(self) -> Starvation:
         now = run_delays_s(self.pid, self._vcpus)

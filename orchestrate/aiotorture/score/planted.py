@@ -16,19 +16,22 @@ SLICE = "1200ms"
 # Of several kernels the first, which is the fastest, is given most: what a stock kernel can show it
 # shows soon, and a debug kernel is asked for what it alone sees.
 FIRST_SHARE = 0.6
+CORRECT = "correct-driver"
+# What a stock kernel cannot see, in the order in which they are asked.
+DEBUG_KERNELS = ("kasan", "lockdep")
 HEADER = ("Name", "Class", "Mechanism", "Symptom", "Source", "Race", "Kernel", "Oracle")
 
 
 @dataclass(frozen=True)
 class Planted:
-    """A mutant with what the header of its patch says of it."""
+    """A mutant with what the header of its patch says of it; without one, the driver as it is."""
 
-    mutant: build.Mutant
+    mutant: build.Mutant | None
     header: dict[str, str]
 
     @property
     def name(self) -> str:
-        return self.mutant.name
+        return self.mutant.name if self.mutant else CORRECT
 
     @property
     def kind(self) -> str:
@@ -73,6 +76,11 @@ def planted(words: Sequence[str]) -> list[Planted]:
     return [Planted(mutant, header_of(mutant.patch)) for mutant in chosen]
 
 
+def correct() -> Planted:
+    """No bug planted: what a search finds then is a false alarm, or a bug that nobody planted."""
+    return Planted(None, {"Class": "none", "Race": "no"})
+
+
 def identity(one: Planted, method: Method) -> str:
     """Of the mutant, of the sources it changes, and of what searches."""
     folders = [paths.ROOT / name for name in ("driver", "fault", "stress")]
@@ -80,5 +88,5 @@ def identity(one: Planted, method: Method) -> str:
     plans = (paths.ORCHESTRATE / "matrix.toml").read_text()
     if not one.race:
         method = dataclasses.replace(method, blind=False, blind_full=False)
-    parts = [one.mutant.patch, repr(method), sources, plans]
+    parts = [one.mutant.patch if one.mutant else "", repr(method), sources, plans]
     return paths.content_hash(part.encode() for part in parts)

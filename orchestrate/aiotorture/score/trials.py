@@ -14,6 +14,7 @@ from aiotorture.errors import ConfigurationError
 
 SCHEMA = 2
 SCORE = "score.jsonl"
+CORRECT = "correct.jsonl"
 
 
 @dataclass(frozen=True)
