@@ -472,6 +472,7 @@ void zc_queue(struct zc_req *req, int error)
 	if (error) {
 		zc_unreserve(req);
 		zc_take(req, error, &refused);
+		zc_feed(dev);	/* who waits may fit into what was set aside */
 	} else {
 		zc_step(req, AT_QUEUE);
 		req->where = ZC_PENDING;

@@ -6,7 +6,13 @@
  * slab_pre_alloc_hook()), in kernels without fault injection too, until 6.11
  * made it empty there.  A probe on it answers for the task.  What the task did
  * not allocate before its next mark it may allocate again.
+ *
+ * The file fail-nth is /proc/self/fail-nth of kernels with fault injection
+ * (Documentation/fault-injection/fault-injection.rst) for slab allocations: N
+ * written makes the writer's N-th from now on fail; read, it is 0 when that has
+ * happened, and how many are left otherwise.
  */
+#include <linux/debugfs.h>
 #include <linux/gfp.h>
 #include <linux/kprobes.h>
 
@@ -90,3 +96,30 @@ static void feed_task(void)
 	if (READ_ONCE(task->tid) == current->pid && in_task())
 		WRITE_ONCE(task->tid, 0);
 }
+
+static int fail_nth_get(void *unused, u64 *value)
+{
+	struct at_starving *task = &starving[current->pid % AT_STARVING];
+
+	*value = READ_ONCE(task->tid) == current->pid ? task->left : 0;
+	feed_task();
+	return 0;
+}
+
+static int fail_nth_set(void *unused, u64 value)
+{
+	struct at_starving *task = &starving[current->pid % AT_STARVING];
+
+	if (!value || value > INT_MAX)
+		return -EINVAL;
+	mutex_lock(&injector.lock);
+	place_failslab_probe();
+	mutex_unlock(&injector.lock);
+	if (!can_starve())
+		return -EOPNOTSUPP;
+	task->left = value;
+	WRITE_ONCE(task->tid, current->pid);
+	return 0;
+}
+
+DEFINE_DEBUGFS_ATTRIBUTE(fail_nth_fops, fail_nth_get, fail_nth_set, "%llu\n");

@@ -967,6 +967,7 @@ static void create_files(void)
 	debugfs_create_file("log", 0400, injector.dir, NULL, &log_fops);
 	debugfs_create_file("calls", 0600, injector.dir, NULL, &calls_fops);
 	debugfs_create_file("probes", 0600, injector.dir, NULL, &probes_fops);
+	debugfs_create_file("fail-nth", 0600, injector.dir, NULL, &fail_nth_fops);
 	if (!IS_ENABLED(CONFIG_FAULT_INJECTION))
 		debugfs_create_file("make-it-fail", 0600, injector.dir, NULL,
 				    &make_it_fail_fops);

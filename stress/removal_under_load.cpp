@@ -3,8 +3,9 @@
 //
 // Racers: submitters, cancellers and reapers; a remover that unbinds the device through sysfs, or
 // removes it by surprise first (debugfs `remove`), and binds it again; and an unloader that asks
-// for the module's removal all the time.  With lives=N and reload=1 the module is unloaded and
-// loaded again after each life.
+// for the module's removal all the time.  Before some bindings the N-th allocation of the binder
+// fails (fault/allocations.c), N drawn: whatever a probe had taken by then it gives back.  With
+// lives=N and reload=1 the module is unloaded and loaded again after each life.
 //
 // Legal outcomes:
 //   a request in flight        its true result, -ECANCELED if cancelled, -ETIMEDOUT or -ENODEV
@@ -12,6 +13,7 @@
 //   is gone                    -ENODEV, through files that were open before too
 //   delete_module              -EWOULDBLOCK: fs/char_dev.c, chrdev_open() and misc_open() hold
 //                              the owner of the file operations while a file is open
+//   binding without memory     an error, or success where the core needs less
 //   the device after binding   a new one: its memory holds other bytes
 
 #include <cerrno>
@@ -54,6 +56,55 @@ void ask_the_dead(at::Race& race, int fd) {
         race.shared().report(*finding);
 }
 
+constexpr char fail_nth[] = "/sys/kernel/debug/fail_injector/fail-nth";
+
+// The calling thread's `which`th allocation from its making on fails (fault/allocations.c).
+class Starving {
+public:
+    explicit Starving(std::uint32_t which) : nth_(open(fail_nth, O_RDWR | O_CLOEXEC)) {
+        const std::string text = std::to_string(which);
+        placed_ = nth_ && write(nth_.get(), text.data(), text.size()) > 0;
+    }
+    // False: this kernel cannot be asked to.
+    explicit operator bool() const { return placed_; }
+    // Has it failed?  From here on none does.
+    bool over() const {
+        char left[16] = {};
+        return read(nth_.get(), left, sizeof left - 1) > 0 && left[0] == '0';
+    }
+
+private:
+    at::Fd nth_;
+    bool placed_ = false;
+};
+
+// Each binding that succeeds all the same is undone, so that the one that counts finds no device.
+bool bind_without_memory(at::Race& race, at::Random& random) {
+    const at::Fd binding(open(rebind, O_WRONLY | O_CLOEXEC));
+    for (std::uint32_t i = random.below(6); binding && i > 0; --i) {
+        const Starving starving(random.logarithmic(1, 100));
+        if (!starving)
+            return true;
+        ssize_t bound = 0;
+        {
+            const at::Calling calling(at::Call::removal);
+            bound = pwrite(binding.get(), device, sizeof device - 1, 0);
+        }
+        if (starving.over())
+            race.shared().count(at::Counter::binds_starved);
+        if (bound <= 0)
+            continue;
+        if (const Starving opening(random.logarithmic(1, 10)); opening) {
+            const at::Calling calling(at::Call::open);
+            const at::Fd opened(open(race.device_path().c_str(), O_RDWR | O_CLOEXEC));
+            opening.over();
+        }
+        if (!tell(race, unbind, device))
+            return false;
+    }
+    return true;
+}
+
 bool replace_device(at::Race& race, at::Random& random) {
     at::SharedRun& run = race.shared();
     const bool loaded = race.requests_in_flight();
@@ -72,6 +123,8 @@ bool replace_device(at::Race& race, at::Random& random) {
     const at::Fd old(fcntl(fd, F_DUPFD_CLOEXEC, 0));
     ask_the_dead(race, fd);
     race.pause_drawn(random, 1, 2000);
+    if (random.below(2) && !bind_without_memory(race, random))
+        return false;
     if (!tell(race, rebind, device) || !at::wait_for_node(race.device_path()))
         return false;
     const at::Fd fresh(open(race.device_path().c_str(), O_RDWR | O_CLOEXEC));

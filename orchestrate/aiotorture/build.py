@@ -203,11 +203,24 @@ def _kbuild(kernel: Kernel, tree: Path, name: str, log: Path, mutant: Mutant | N
     run_step(kernels.kbuild_argv(kernel, tree / name, ["modules"]), KBUILD_TIMEOUT_S, log, what)
 
 
+def _untouched(mutant: Mutant | None) -> tuple[str, ...]:
+    """Folders at the front of MODULE_FOLDERS that this patch leaves as they are: each is built
+    against those before it."""
+    if mutant is None:
+        return ()
+    changed = [f"+++ b/{name}/" in mutant.patch for name in MODULE_FOLDERS]
+    return MODULE_FOLDERS[: changed.index(True)] if any(changed) else ()
+
+
 def modules(kernel: Kernel, mutant: Mutant | None = None) -> ModuleSet:
     """fail_injector.ko and zcdma.ko for the kernel. ConfigurationError, one line, when a patch
-    does not apply or the sources do not build."""
+    does not apply or the sources do not build. A mutant of the driver alone takes the injector that
+    was built without it."""
     key = _modules_key(kernel, mutant)
     destination = paths.cache_dir() / "modules" / key
+    shared = _untouched(mutant)
+    if shared and not (destination / "modules.json").is_file():
+        base = paths.cache_dir() / "modules" / modules(kernel).build_id
     with paths.locked(f"modules-{key}"):
         if not (destination / "modules.json").is_file():
             label = f"{kernel.release}{'-' + mutant.name if mutant else ''}"
@@ -217,7 +230,10 @@ def modules(kernel: Kernel, mutant: Mutant | None = None) -> ModuleSet:
                 if mutant:
                     apply_patch(mutant.name, mutant.patch, scratch)
                 for name in MODULE_FOLDERS:
-                    _kbuild(kernel, scratch, name, log, mutant)
+                    if name in shared:
+                        shutil.copytree(base / name, scratch / name, dirs_exist_ok=True)
+                    else:
+                        _kbuild(kernel, scratch, name, log, mutant)
                 for folder, name in zip(MODULE_FOLDERS, MODULES, strict=True):
                     full = scratch / folder / f"{name}.ko"
                     _strip(full, scratch / f"{name}.ko", "--strip-debug")

@@ -65,6 +65,7 @@ const char* counter_name(Counter counter) {
                                         "closed_inflight",
                                         "unloads_refused",
                                         "removals",
+                                        "binds_starved",
                                         "removed_inflight",
                                         "reloads",
                                         "signals_met",

@@ -242,6 +242,7 @@ enum class Counter : std::uint32_t {
     closed_inflight,
     unloads_refused,
     removals,
+    binds_starved, // whose allocation failed
     removed_inflight,
     reloads,
     signals_met,

@@ -72,8 +72,8 @@ public:
         if (!answer.in_time)
             throw std::runtime_error("fail_injector does not answer");
         if (answer.status < 0)
-            throw std::runtime_error(answer.text + " refused its value: " +
-                                     std::strerror(-answer.status));
+            throw std::runtime_error(answer.text +
+                                     " refused its value: " + std::strerror(-answer.status));
         all_.clear();
     }
 
@@ -121,6 +121,10 @@ void keep_module(const std::string& name, const std::string& path, const std::st
 
 bool modules_loaded() {
     return !loaded().empty();
+}
+
+const std::string& last_module_loaded() {
+    return loaded().back();
 }
 
 bool unload_last_module(std::string& name, std::string& why) {

@@ -18,12 +18,13 @@ void load_module(const std::string& name, const std::string& path, const std::st
 // counted as loaded), with the reason in `why`.
 bool unload_last_module(std::string& name, std::string& why);
 bool modules_loaded();
+const std::string& last_module_loaded(); // while there is one
 
 // Waits for a device node that devtmpfs makes.
 bool wait_for_node(const std::string& path);
 
-// Writes the plan's faults as rules and switches them on; with windows, probes the system calls that
-// racers make, and with probes what has no mark.  The lines of those that could not be placed.
+// Writes the plan's faults as rules and switches them on; with windows, probes the system calls
+// that racers make, and with probes what has no mark.  The lines of those that could not be placed.
 std::vector<std::string> arm_faults(const Plan& plan, bool windows, bool probes);
 void disarm_faults();
 // The `faults` member of a result; fired in total is added to `fired`.

@@ -181,7 +181,7 @@ void Race::draw_request(std::uint32_t index, Random& random) {
     draw_other(index, random);
     if (slot.op.load(std::memory_order_relaxed) != Op::transfer)
         return;
-    slot.edge = setup_.cookie_in_offset && random.below(256) == 0;
+    slot.edge = setup_.cookie_in_offset && random.below(128) == 0;
     std::uint32_t length = random.logarithmic(static_cast<std::uint32_t>(knobs_.integer("min_len")),
                                               geometry_.max_length);
     const std::uint32_t align = geometry_.align;
@@ -199,10 +199,14 @@ void Race::draw_request(std::uint32_t index, Random& random) {
     };
     const std::uint64_t known = region.known_to() - region.known_from();
     if (slot.edge) {
-        // Reads across, at and behind the end; writes at and behind it.
+        // Reads across, at and behind the end; writes at and behind it, near and far: an address
+        // takes all of the position's bits below the cookie.
         const std::uint32_t before =
             slot.is_read && random.below(4) ? 1 + random.below(std::min(length, page_bytes)) : 0;
         slot.device_at = geometry_.device_bytes - before + (before ? 0 : random.below(3) * 512);
+        if (!before && random.below(4) == 0)
+            slot.device_at = (std::uint64_t{1} << (32 + random.below(cookie_shift - 32))) +
+                             aligned_below(geometry_.device_bytes);
     } else if (slot.is_read && known >= align && !at_limit && random.below(8)) {
         length = static_cast<std::uint32_t>(std::min<std::uint64_t>(length, known));
         slot.device_at = region_at + region.known_from() + aligned_below(known - length);

@@ -24,6 +24,7 @@
 #include "lib/oracles/hang.h"
 #include "lib/oracles/leak.h"
 #include "lib/oracles/lost.h"
+#include "lib/oracles/module_memory.h"
 #include "lib/random.h"
 #include "lib/scenario.h"
 #include "lib/stressor.h"
@@ -52,6 +53,7 @@ constexpr std::uint64_t lockup_ns = 8000 * ms;
 constexpr milliseconds quiesce_bound{4000};
 // The driver's own books wait for nothing but its work queue: no grace period, no deferred fput.
 constexpr milliseconds driver_quiesce_bound{1500};
+constexpr milliseconds memory_bound{1000};
 // Told to the host, which sees whether the CPU runs and where.
 constexpr std::uint64_t silence_told_ns = 2000 * ms;
 constexpr milliseconds shell_bound{20000};
@@ -105,8 +107,10 @@ public:
     json conduct() {
         prctl(PR_SET_CHILD_SUBREAPER, 1); // of processes that share the stressor's mm
         stage("modules");
-        if (!request_.shared)
+        if (!request_.shared) {
             system_before_ = read_system_books();
+            slabs_before_ = count_kmalloc_objects();
+        }
         for (const ModuleFile& module : request_.modules)
             load(module, setup_.bound.knobs.module_parameters());
         for (const std::string& command : request_.set_up)
@@ -145,6 +149,7 @@ public:
             for (const std::string& command : request_.tear_down)
                 shell("tear-down", command);
             unload();
+            judge_memory();
         }
         if (scans)
             tell_kernel_text(scan.once_more());
@@ -523,14 +528,8 @@ private:
 
     // The last module is the target's.  Its books begin anew, and so do the totals held to them.
     void reload() {
-        std::string name;
-        std::string why;
-        const bool unloaded = unload_last_module(name, why);
-        if (const auto finding = judge_unload(unloaded, name, why)) {
-            run_.report(*finding);
-            collect();
+        if (!unload_one())
             return;
-        }
         load(request_.modules.back(), setup_.bound.knobs.module_parameters());
         if (!wait_for_node(request_.device))
             throw std::runtime_error(request_.device + " does not exist after a reload");
@@ -548,15 +547,35 @@ private:
     }
 
     void unload() {
-        while (modules_loaded()) {
-            std::string name;
-            std::string why;
-            const bool unloaded = unload_last_module(name, why);
-            if (const auto finding = judge_unload(unloaded, name, why)) {
-                run_.report(*finding);
-                return;
-            }
+        while (modules_loaded() && unload_one()) {
         }
+    }
+
+    bool unload_one() {
+        const ModuleRange range = range_of_module(last_module_loaded());
+        std::string name;
+        std::string why;
+        const bool unloaded = unload_last_module(name, why);
+        if (const auto finding = judge_unload(unloaded, name, why)) {
+            run_.report(*finding);
+            collect();
+            return false;
+        }
+        if (range.bytes)
+            gone_.push_back(range);
+        return true;
+    }
+
+    // kfree_rcu() and the like end within a grace period.
+    void judge_memory() {
+        const std::uint64_t until =
+            monotonic_ns() + static_cast<std::uint64_t>(memory_bound.count()) * ms;
+        std::vector<Finding> left;
+        while (!(left = read_module_memory(slabs_before_, gone_, began_ns_)).empty() &&
+               monotonic_ns() < until)
+            hooks_.attend(milliseconds(100));
+        for (const Finding& finding : left)
+            run_.report(finding);
     }
 
     json heat() const {
@@ -604,6 +623,8 @@ private:
     Heartbeats* heartbeats_ = nullptr;
     std::unique_ptr<WorkBeats> work_beats_;
     SystemBooks system_before_;
+    SlabCounts slabs_before_;
+    std::vector<ModuleRange> gone_; // where unloaded modules lay
     Books books_;
     pid_t child_ = -1;
     bool leader_gone_ = false;

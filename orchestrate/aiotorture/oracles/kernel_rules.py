@@ -386,6 +386,15 @@ _DEVICES = (
         r"^\S+: page allocation (?:failure|stalls)",
         "page allocation failure in {frame}",
     ),
+    # what our driver says when its wait for the last request reached its bound
+    _rule(
+        "not-drained",
+        r"^zcdma(?: \S+)?: (?P<what>closed|removed) with \d+ requests alive",
+        "zcdma: {what} with requests alive",
+        blame=Blame.NOBODY,
+        lockup=True,
+        compact=True,
+    ),
     _rule(
         "sysfs-duplicate",
         r"^sysfs: cannot create duplicate filename",

@@ -1,0 +1,160 @@
+#include "lib/oracles/module_memory.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <ctime>
+#include <filesystem>
+#include <optional>
+#include <sstream>
+
+#include "lib/system.h"
+
+namespace at {
+
+namespace {
+
+constexpr char slabs[] = "/sys/kernel/slab/";
+constexpr char traces[] = "/sys/kernel/debug/slab/";
+constexpr std::size_t most_bytes = 8 << 20;
+constexpr std::int64_t beneath_least = 8;
+constexpr std::size_t frames_kept = 8;
+
+const ModuleRange* owner_of(const std::string& word, const std::vector<ModuleRange>& gone) {
+    if (word.compare(0, 2, "0x"))
+        return nullptr;
+    const std::uint64_t address = std::strtoull(word.c_str(), nullptr, 16);
+    for (const ModuleRange& range : gone)
+        if (address >= range.start && address < range.start + range.bytes)
+            return &range;
+    return nullptr;
+}
+
+// A frame with the place in its module instead of an address that varies.
+std::string named(const std::string& word, const std::vector<ModuleRange>& gone) {
+    const ModuleRange* owner = owner_of(word, gone);
+    if (!owner)
+        return word;
+    std::ostringstream text;
+    text << owner->name << "+0x" << std::hex
+         << std::strtoull(word.c_str(), nullptr, 16) - owner->start;
+    return text.str();
+}
+
+// "COUNT CALLER …" and the stack in lines below it, up to an empty line.
+struct Record {
+    std::int64_t count = 0;
+    std::uint64_t youngest = 0; // jiffies
+    std::string caller;
+    std::vector<std::string> frames;
+};
+
+std::optional<Record> next_record(std::istringstream& lines) {
+    Record record;
+    for (std::string line; std::getline(lines, line);) {
+        std::istringstream words(line);
+        std::string word;
+        if (!(words >> word)) {
+            if (record.caller.empty())
+                continue;
+            return record;
+        }
+        if (record.caller.empty()) {
+            record.count = std::strtoll(word.c_str(), nullptr, 10);
+            words >> record.caller;
+            // age=YOUNGEST/MEAN/OLDEST, or one number
+            while (words >> word)
+                if (!word.compare(0, 4, "age="))
+                    record.youngest = std::strtoull(word.c_str() + 4, nullptr, 10);
+        } else {
+            record.frames.push_back(word);
+        }
+    }
+    if (record.caller.empty())
+        return std::nullopt;
+    return record;
+}
+
+} // namespace
+
+ModuleRange parse_module(const std::string& modules, const std::string& name) {
+    std::istringstream lines(modules);
+    for (std::string line; std::getline(lines, line);) {
+        std::istringstream words(line);
+        ModuleRange range;
+        std::string references, users, state, start;
+        if (words >> range.name >> range.bytes >> references >> users >> state >> start &&
+            range.name == name) {
+            range.start = std::strtoull(start.c_str(), nullptr, 16);
+            return range;
+        }
+    }
+    return {name, 0, 0};
+}
+
+ModuleRange range_of_module(const std::string& name) {
+    return parse_module(read_file("/proc/modules").value_or(""), name);
+}
+
+// The coarse clocks advance by a jiffy (kernel/time/posix-timers.c, posix_get_coarse_res()).
+std::uint64_t jiffies_of(std::uint64_t ns) {
+    timespec jiffy{};
+    clock_getres(CLOCK_MONOTONIC_COARSE, &jiffy);
+    return ns / static_cast<std::uint64_t>(std::max(jiffy.tv_nsec, 1L)) + 2;
+}
+
+SlabCounts count_kmalloc_objects() {
+    SlabCounts counts;
+    std::error_code error;
+    for (const auto& entry : std::filesystem::directory_iterator(traces, error)) {
+        const std::string cache = entry.path().filename();
+        if (cache.rfind("kmalloc-", 0))
+            continue;
+        if (const auto objects = read_file(slabs + cache + "/objects"))
+            counts[cache] = std::strtoll(objects->c_str(), nullptr, 10);
+    }
+    return counts;
+}
+
+std::vector<Finding> judge_module_memory(const std::string& cache, const std::string& alloc_traces,
+                                         const std::vector<ModuleRange>& gone,
+                                         std::uint64_t oldest) {
+    std::vector<Finding> findings;
+    std::istringstream lines(alloc_traces);
+    while (const auto record = next_record(lines)) {
+        const ModuleRange* owner = owner_of(record->caller, gone);
+        const bool direct = owner;
+        for (const std::string& frame : record->frames)
+            if (!owner)
+                owner = owner_of(frame, gone);
+        if (!owner || record->youngest > oldest || (!direct && record->count < beneath_least))
+            continue;
+        std::vector<std::string> evidence{std::to_string(record->count) + " objects, by " +
+                                          named(record->caller, gone)};
+        for (std::size_t i = 0; i < record->frames.size() && i < frames_kept; ++i)
+            evidence.push_back(named(record->frames[i], gone));
+        findings.push_back({"leak",
+                            "memory of module " + owner->name + " stays allocated: " + cache,
+                            "leak/module-memory/" + owner->name + "/" + cache, evidence});
+    }
+    return findings;
+}
+
+std::vector<Finding> read_module_memory(const SlabCounts& before,
+                                        const std::vector<ModuleRange>& gone,
+                                        std::uint64_t since_ns) {
+    std::vector<Finding> findings;
+    if (gone.empty())
+        return findings;
+    for (const auto& [cache, count] : count_kmalloc_objects()) {
+        const auto known = before.find(cache);
+        if (known == before.end() || count <= known->second)
+            continue;
+        const auto text = read_file(traces + cache + "/alloc_traces", most_bytes);
+        for (Finding& finding : judge_module_memory(cache, text.value_or(""), gone,
+                                                    jiffies_of(monotonic_ns() - since_ns)))
+            findings.push_back(std::move(finding));
+    }
+    return findings;
+}
+
+} // namespace at
