@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aiotorture import build, bundle, guestperf, known, paths, targets, token, verdict
+from aiotorture import build, bundle, guestperf, known, paths, sites, targets, token, verdict
 from aiotorture.agentlink import AgentError, Json, LinkClosed, NoAnswer
 from aiotorture.bounds import upper_bound
 from aiotorture.errors import ConfigurationError, HarnessError
@@ -176,7 +176,9 @@ def _run_and_watch(
     began = time.monotonic()
     try:
         link.ask("mix", seed=cell.plan.seed or 0)
-        request |= targets.named(cell.target).install(subject, kernel, modules)
+        target = targets.named(cell.target)
+        request |= target.install(subject, kernel, modules)
+        request["sites"] = target.drawn_out(modules, cell.plan.seed or 0, sites.wanted(cell.plan))
         if cell.perf:
             guestperf.start(link)
         number = link.start("run", request)

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from aiotorture import build, kernelmodule, paths, targetfile
+from aiotorture import build, kernelmodule, paths, sites, targetfile
 from aiotorture.agentlink import Json
 from aiotorture.errors import ConfigurationError
 from aiotorture.kernels import Kernel
@@ -34,7 +34,7 @@ GADGET = "gadget"
 class Target:
     """One target. `builds`: the modules of this repository belong to it. `node`: what is opened,
     empty for a scenario that opens its own files. `row`: whose plans in matrix.toml it runs.
-    `knobs`: what it says to every plan."""
+    `knobs`: what it says to every plan. `device`: a pattern of the functions that play the device."""
 
     name: str
     lanes: tuple[str, ...]
@@ -43,6 +43,7 @@ class Target:
     node: str = ""
     described: TargetFile | None = None
     knobs: Mapping[str, str] = field(default_factory=dict)
+    device: str = ""
 
     def modules(self, kernel: Kernel, mutant: build.Mutant | None) -> build.ModuleSet:
         """Built, and told apart by their build id; `files` are those of this repository."""
@@ -70,6 +71,20 @@ class Target:
         if self.described.image is not None:
             files = ((self.described.image.path_gz, targetfile.image_gz(self.described.image)),)
         return Preload(modules, files, self.described.set_up_all, SET_UP_MARK)
+
+    def drawn_out(self, modules: build.ModuleSet, seed: int, count: int) -> list[str]:
+        """So many instructions of its modules that are to be drawn out."""
+        if not count or not self.builds:
+            return []
+        return sites.drawn(
+            {
+                name: sites.driver_of(sites.of_module(path.read_bytes()), self.device)
+                for name, path in modules.files.items()
+                if name != build.INJECTOR
+            },
+            seed,
+            count,
+        )
 
     def install(self, subject: Subject, kernel: Kernel, modules: build.ModuleSet) -> Json:
         """Brings into the subject what the cell needs, and gives the fields of its `run`."""
@@ -103,7 +118,10 @@ def _path_of(module: str) -> str:
 
 
 _BUILT_IN = (
-    Target("zcdma", ("qemu", "lab"), row="zcdma", builds=True, node="/dev/zcdma0"),
+    Target(
+        "zcdma", ("qemu", "lab"), row="zcdma", builds=True, node="/dev/zcdma0",
+        device=r"soft_|engine_|books_|requests_show",
+    ),  # fmt: skip
     Target("poll", ("qemu", "lab", "local"), row="poll"),
 )
 

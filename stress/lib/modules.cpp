@@ -176,6 +176,60 @@ std::vector<std::string> arm_faults(const Plan& plan, bool windows, bool probes)
 
 void disarm_faults() {
     bounded_write(std::string(injector) + "enable", "0\n", file_bound);
+    bounded_write(std::string(injector) + "sites", "\n", file_bound);
+}
+
+void place_sites(const std::vector<std::string>& sites, double share) {
+    std::string names;
+    for (const std::string& site : sites)
+        names += site + " ";
+    set("site_ppm", std::to_string(std::lround(share * 1e6)));
+    // A probe that is optimised makes the next one wait for a grace period of all tasks
+    // (kernel/kprobes.c, kprobe_optimizer()): that begins when all are there.
+    constexpr char optimises[] = "/proc/sys/debug/kprobes-optimization";
+    const bool waits = read_file(optimises).value_or("").starts_with('1');
+    if (waits)
+        bounded_write(optimises, "0\n", file_bound);
+    set("sites", names + "\n");
+    if (waits)
+        bounded_write(optimises, "1\n", file_bound);
+}
+
+nlohmann::json site_counts(nlohmann::json& counters) {
+    nlohmann::json sites = nlohmann::json::array();
+    const auto answer = bounded_read(std::string(injector) + "sites", file_bound);
+    unsigned long long passages = 0;
+    unsigned long long stretches = 0;
+    unsigned long long stretched_us = 0;
+    std::istringstream lines(answer.text);
+    for (std::string line; std::getline(lines, line);) {
+        char name[192];
+        int error = 0;
+        unsigned long long passed = 0;
+        unsigned long long stretched = 0;
+        unsigned long long waited_us = 0;
+        unsigned long missed = 0;
+        if (std::sscanf(line.c_str(), "site=%191s error=%d", name, &error) == 2) {
+            sites.push_back({{"site", name}, {"error", error}});
+        } else if (std::sscanf(line.c_str(),
+                               "site=%191s passed=%llu stretched=%llu waited_us=%llu missed=%lu",
+                               name, &passed, &stretched, &waited_us, &missed) == 5) {
+            sites.push_back({{"site", name},
+                             {"passed", passed},
+                             {"stretched", stretched},
+                             {"waited_us", waited_us},
+                             {"missed", missed}});
+            passages += passed;
+            stretches += stretched;
+            stretched_us += waited_us;
+        }
+    }
+    if (!sites.empty()) {
+        counters["site_passages"] = passages;
+        counters["site_stretches"] = stretches;
+        counters["site_us"] = stretched_us;
+    }
+    return sites;
 }
 
 nlohmann::json fault_counters(const Plan& plan, std::uint64_t& fired) {

@@ -41,6 +41,12 @@ public:
         return setup_.bound.knobs.real("stretch") > 0 && !setup_.bound.knobs.integer("blind");
     }
 
+    double site_share() const override {
+        const KnobValues& knobs = setup_.bound.knobs;
+        const bool asked = knobs.integer("sites") > 0 && !knobs.integer("blind");
+        return asked ? knobs.real("site_share") : 0;
+    }
+
     void choose_windows(SharedRun& shared) override {
         const KnobValues& knobs = setup_.bound.knobs;
         if (aim_of(setup_.plan, knobs) <= 0)

@@ -117,6 +117,7 @@ public:
         if (marks_)
             unplaced_ =
                 arm_faults(request_.plan, run_.windows.stretches != 0, stressor_->stretches());
+        draw_out(request_.sites);
         stage("armed");
         // A regular file keeps its offsets; there is no driver to show the cookie to.
         struct stat status {};
@@ -129,6 +130,8 @@ public:
                 break;
             next_life();
         }
+        if (sites_placed_)
+            sites_ = site_counts(site_counters_);
         if (marks_)
             disarm_faults();
         std::uint64_t fired = 0;
@@ -181,13 +184,21 @@ private:
         const bool injector =
             std::any_of(request_.modules.begin(), request_.modules.end(),
                         [](const ModuleFile& m) { return m.name == "fail_injector"; });
-        if (!request_.plan.windows.empty() && !injector)
+        if (!request_.plan.windows.empty() && !(injector && request_.marked))
             throw PlanError("this target carries no marks: no window of it can be entered");
-        if (injector)
+        if (injector && request_.marked)
             stressor_->choose_windows(run_);
         if (!request_.plan.windows.empty() && !run_.windows.stretches)
             throw PlanError("this scenario places no racers in windows");
-        marks_ = !request_.plan.faults.empty() || run_.windows.stretches;
+        // A probe on the only CPU could wait for nobody.
+        sites_placed_ =
+            injector && run_.cpus > 1 && !request_.sites.empty() && stressor_->site_share() > 0;
+        marks_ = !request_.plan.faults.empty() || run_.windows.stretches || sites_placed_;
+    }
+
+    void draw_out(const std::vector<std::string>& sites) {
+        if (sites_placed_)
+            place_sites(sites, stressor_->site_share());
     }
 
     void add(const Finding& finding) {
@@ -523,6 +534,7 @@ private:
 
     // The last module is the target's.  Its books begin anew, and so do the totals held to them.
     void reload() {
+        draw_out({}); // a probe that its module leaves behind is dead, and stays so
         std::string name;
         std::string why;
         const bool unloaded = unload_last_module(name, why);
@@ -534,6 +546,7 @@ private:
         load(request_.modules.back(), setup_.bound.knobs.module_parameters());
         if (!wait_for_node(request_.device))
             throw std::runtime_error(request_.device + " does not exist after a reload");
+        draw_out(request_.sites);
         run_.count(Counter::reloads);
         booked_before_ = seen_so_far();
     }
@@ -570,6 +583,7 @@ private:
     json result(const json& faults, std::uint64_t fired) const {
         json counts = counters();
         counts["faults_fired"] = fired;
+        counts.update(site_counters_);
         json findings = json::array();
         for (const Finding& finding : findings_)
             findings.push_back(to_json(finding));
@@ -582,6 +596,7 @@ private:
                 {"faults", faults},
                 {"hits", window_hits(run_.windows)},
                 {"heat", heat()},
+                {"sites", sites_},
                 {"run_us", elapsed_us()},
                 {"first_iocb_us", first_iocb_us_},
                 {"tries", run_.value(Counter::submitted)},
@@ -615,6 +630,9 @@ private:
     std::uint64_t lives_until_ns_ = 0;
     bool stuck_ = false;
     bool marks_ = false;
+    bool sites_placed_ = false;
+    json sites_ = json::array();
+    json site_counters_ = json::object();
     std::vector<std::string> unplaced_;
     bool silence_told_ = false;
     bool killed_by_plan_ = false;
