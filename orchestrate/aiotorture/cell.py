@@ -177,8 +177,9 @@ def _run_and_watch(
     try:
         link.ask("mix", seed=cell.plan.seed or 0)
         target = targets.named(cell.target)
-        request |= target.install(subject, kernel, modules)
-        request["sites"] = target.drawn_out(modules, cell.plan.seed or 0, sites.wanted(cell.plan))
+        count = sites.wanted(cell.plan) if cell.cpus > 1 else 0
+        request |= target.install(subject, kernel, modules, draws_out=count > 0)
+        request["sites"] = target.drawn_out(kernel, modules, cell.plan.seed or 0, count)
         if cell.perf:
             guestperf.start(link)
         number = link.start("run", request)

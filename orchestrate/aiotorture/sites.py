@@ -20,10 +20,14 @@ from pathlib import Path
 
 from aiotorture import paths, processes
 from aiotorture.errors import ConfigurationError
-from aiotorture.plan import Plan, number
+from aiotorture.plan import Plan, duration_ns, number
 
 OBJDUMP = ("objdump", "-d", "-r", "--no-show-raw-insn", "-j", ".text")
 OBJDUMP_TIMEOUT_S = 120.0
+# What the agent's knob site_turn is when no plan says it.
+TURN = "300ms"
+# After so many the first come again: a request to the agent is one line.
+MOST = 2048
 # Of the cache: another way to weigh makes other draws.
 VERSION = 1
 
@@ -39,7 +43,7 @@ _SYNCHRONISES = re.compile(
 )
 _NO_STATEMENT = re.compile(r"nop|int3|ud2|(data16|cs|repz?) |xchg +%ax,%ax|endbr|lea +0x0\(%[a-z]+\),")
 _READS_ONLY = re.compile(r"cmp|test|lea|push|call|jmp|prefetch|bt[a-z]? |bt +|nop|j[a-z]+ ")
-_MEMORY = re.compile(r"(?P<shared>-?[\w.]*\((?P<base>%\w+)?[^)]*\)|%gs:\S+)$")
+_MEMORY = re.compile(r"(?P<shared>-?[\w.]*\((?P<base>%\w+)?[^)]*\)|%gs:[^,\s]+)$")
 _STACK = ("%rsp", "%rbp", "%esp", "%ebp")
 
 _SYNCHRONISING_CALL = 8
@@ -189,6 +193,10 @@ def drawn(modules: Mapping[str, Sequence[Site]], seed: int, count: int) -> list[
 
 
 def wanted(plan: Plan) -> int:
-    """How many the plan asks for."""
+    """How many the plan needs: those that stand at a time, and as many for each turn of its race."""
     blind = plan.scenario.knob("blind") not in (None, "0")
-    return 0 if blind else number(plan.scenario.knob("sites") or "0")
+    at_once = 0 if blind else number(plan.scenario.knob("sites") or "0")
+    race_ns = duration_ns(plan.scenario.knob("time") or "10s")
+    turn_ns = duration_ns(plan.scenario.knob("site_turn") or TURN)
+    turns = 1 + race_ns // turn_ns if turn_ns else 1
+    return min(at_once * turns, MOST)

@@ -72,22 +72,34 @@ class Target:
             files = ((self.described.image.path_gz, targetfile.image_gz(self.described.image)),)
         return Preload(modules, files, self.described.set_up_all, SET_UP_MARK)
 
-    def drawn_out(self, modules: build.ModuleSet, seed: int, count: int) -> list[str]:
-        """So many instructions of its modules that are to be drawn out."""
-        if not count or not self.builds:
-            return []
-        return sites.drawn(
-            {
-                name: sites.driver_of(sites.of_module(path.read_bytes()), self.device)
-                for name, path in modules.files.items()
-                if name != build.INJECTOR
-            },
-            seed,
-            count,
-        )
+    def has_sites(self) -> bool:
+        """Is there a module of its own whose instructions can be drawn out?"""
+        return self.builds or (self.described is not None and self.described.own_module)
 
-    def install(self, subject: Subject, kernel: Kernel, modules: build.ModuleSet) -> Json:
-        """Brings into the subject what the cell needs, and gives the fields of its `run`."""
+    def drawn_out(
+        self, kernel: Kernel, modules: build.ModuleSet, seed: int, count: int
+    ) -> list[str]:
+        """So many instructions of its own modules, drawn from the seed."""
+        if not count or not self.has_sites():
+            return []
+        own = {name: path.read_bytes() for name, path in modules.files.items() if name != build.INJECTOR}
+        if self.described is not None:
+            name = self.described.module_name
+            own = {
+                each.name: each.content
+                for each in targetfile.loads(self.described, kernel)
+                if each.name == name and not each.keep
+            }
+        of_driver = {
+            name: sites.driver_of(sites.of_module(module), self.device) for name, module in own.items()
+        }
+        return sites.drawn(of_driver, seed, count)
+
+    def install(
+        self, subject: Subject, kernel: Kernel, modules: build.ModuleSet, draws_out: bool = False
+    ) -> Json:
+        """Brings into the subject what the cell needs, and gives the fields of its `run`;
+        `draws_out`: with the injector, for a driver that carries no marks too."""
         link = subject.link
         fields: Json = {"device": self.node}
         loaded: list[Json] = []
@@ -95,7 +107,8 @@ class Target:
             link.push_file(_path_of(name), path)
             loaded.append({"name": name, "path": _path_of(name)})
         if self.described is not None:
-            for each in targetfile.loads(self.described, kernel):
+            injector = draws_out and self.has_sites()
+            for each in targetfile.loads(self.described, kernel, injector):
                 there = _path_of(each.name)
                 if not (each.keep and subject.preloaded):
                     link.push(there, each.content)
@@ -110,6 +123,7 @@ class Target:
             if was_set_up:  # unless it failed there: then it is tried again, and its error is told
                 set_up = [f"[ -e {SET_UP_MARK} ] || {{ {command}\n}}" for command in set_up]
             fields |= {"set_up": set_up, "tear_down": list(self.described.tear_down)}
+            fields["marked"] = self.described.marks
         return {**fields, "modules": loaded}
 
 

@@ -195,41 +195,8 @@ void place_sites(const std::vector<std::string>& sites, double share) {
         bounded_write(optimises, "1\n", file_bound);
 }
 
-nlohmann::json site_counts(nlohmann::json& counters) {
-    nlohmann::json sites = nlohmann::json::array();
-    const auto answer = bounded_read(std::string(injector) + "sites", file_bound);
-    unsigned long long passages = 0;
-    unsigned long long stretches = 0;
-    unsigned long long stretched_us = 0;
-    std::istringstream lines(answer.text);
-    for (std::string line; std::getline(lines, line);) {
-        char name[192];
-        int error = 0;
-        unsigned long long passed = 0;
-        unsigned long long stretched = 0;
-        unsigned long long waited_us = 0;
-        unsigned long missed = 0;
-        if (std::sscanf(line.c_str(), "site=%191s error=%d", name, &error) == 2) {
-            sites.push_back({{"site", name}, {"error", error}});
-        } else if (std::sscanf(line.c_str(),
-                               "site=%191s passed=%llu stretched=%llu waited_us=%llu missed=%lu",
-                               name, &passed, &stretched, &waited_us, &missed) == 5) {
-            sites.push_back({{"site", name},
-                             {"passed", passed},
-                             {"stretched", stretched},
-                             {"waited_us", waited_us},
-                             {"missed", missed}});
-            passages += passed;
-            stretches += stretched;
-            stretched_us += waited_us;
-        }
-    }
-    if (!sites.empty()) {
-        counters["site_passages"] = passages;
-        counters["site_stretches"] = stretches;
-        counters["site_us"] = stretched_us;
-    }
-    return sites;
+std::string read_sites() {
+    return bounded_read(std::string(injector) + "sites", file_bound).text;
 }
 
 nlohmann::json fault_counters(const Plan& plan, std::uint64_t& fired) {

@@ -29,8 +29,8 @@ std::vector<std::string> arm_faults(const Plan& plan, bool windows, bool probes)
 void disarm_faults();
 // Instructions that are drawn out in a share of their passages, in place of those before; none: off.
 void place_sites(const std::vector<std::string>& sites, double share);
-// The `sites` member of a result: what became of each.  Sums go to `counters`.
-nlohmann::json site_counts(nlohmann::json& counters);
+// The injector's file: what became of each.
+std::string read_sites();
 // The `faults` member of a result; fired in total is added to `fired`.
 nlohmann::json fault_counters(const Plan& plan, std::uint64_t& fired);
 

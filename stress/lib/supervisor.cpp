@@ -26,6 +26,7 @@
 #include "lib/oracles/lost.h"
 #include "lib/random.h"
 #include "lib/scenario.h"
+#include "lib/site_turns.h"
 #include "lib/stressor.h"
 #include "lib/system.h"
 #include "lib/window_report.h"
@@ -55,6 +56,8 @@ constexpr milliseconds driver_quiesce_bound{1500};
 // Told to the host, which sees whether the CPU runs and where.
 constexpr std::uint64_t silence_told_ns = 2000 * ms;
 constexpr milliseconds shell_bound{20000};
+// A turn of the sites waits for every CPU.
+constexpr std::uint64_t site_silence_ns = 300 * ms;
 
 void load(const ModuleFile& module, const std::string& plan_parameters) {
     std::string parameters = module.parameters;
@@ -81,7 +84,10 @@ public:
     Supervision(const RunRequest& request, const RunHooks& hooks)
         : request_(request), hooks_(hooks),
           began_ns_(monotonic_ns()), setup_{request.plan, bind(request.plan), request.device},
-          stressor_(make_stressor(setup_)), shared_memory_("aiotorture-ledger", sizeof(SharedRun)),
+          stressor_(make_stressor(setup_)),
+          site_turns_(request.sites, stressor_->sites_at_once(), stressor_->site_share(),
+                      stressor_->site_turn()),
+          shared_memory_("aiotorture-ledger", sizeof(SharedRun)),
           buffers_("aiotorture-buffers", stressor_->buffers_bytes()),
           run_(*new (shared_memory_.start()) SharedRun) {
         run_.findings.mute(request.mute);
@@ -117,7 +123,8 @@ public:
         if (marks_)
             unplaced_ =
                 arm_faults(request_.plan, run_.windows.stretches != 0, stressor_->stretches());
-        draw_out(request_.sites);
+        if (sites_placed_)
+            site_turns_.place();
         stage("armed");
         // A regular file keeps its offsets; there is no driver to show the cookie to.
         struct stat status {};
@@ -131,7 +138,7 @@ public:
             next_life();
         }
         if (sites_placed_)
-            sites_ = site_counts(site_counters_);
+            site_turns_.remove();
         if (marks_)
             disarm_faults();
         std::uint64_t fired = 0;
@@ -196,11 +203,6 @@ private:
         marks_ = !request_.plan.faults.empty() || run_.windows.stretches || sites_placed_;
     }
 
-    void draw_out(const std::vector<std::string>& sites) {
-        if (sites_placed_)
-            place_sites(sites, stressor_->site_share());
-    }
-
     void add(const Finding& finding) {
         if (!told_.insert(finding.oracle + "\n" + finding.title).second)
             return;
@@ -232,7 +234,13 @@ private:
         heartbeats_ = &heartbeats;
         if (stressor_->needs_kworkers())
             work_beats_ = std::make_unique<WorkBeats>(run_);
-        watch();
+        {
+            const SiteTurns::Taking turns(site_turns_, [&heartbeats] {
+                std::uint32_t cpu = 0;
+                return heartbeats.longest_silence_ns(cpu) < site_silence_ns;
+            });
+            watch();
+        }
         work_beats_.reset();
         heartbeats_ = nullptr;
         if (run_.stage.load(std::memory_order_relaxed) == Stage::kill_me && child_gone_) {
@@ -534,7 +542,7 @@ private:
 
     // The last module is the target's.  Its books begin anew, and so do the totals held to them.
     void reload() {
-        draw_out({}); // a probe that its module leaves behind is dead, and stays so
+        site_turns_.remove(); // a probe that its module leaves behind is dead, and stays so
         std::string name;
         std::string why;
         const bool unloaded = unload_last_module(name, why);
@@ -546,7 +554,8 @@ private:
         load(request_.modules.back(), setup_.bound.knobs.module_parameters());
         if (!wait_for_node(request_.device))
             throw std::runtime_error(request_.device + " does not exist after a reload");
-        draw_out(request_.sites);
+        if (sites_placed_)
+            site_turns_.place();
         run_.count(Counter::reloads);
         booked_before_ = seen_so_far();
     }
@@ -583,7 +592,7 @@ private:
     json result(const json& faults, std::uint64_t fired) const {
         json counts = counters();
         counts["faults_fired"] = fired;
-        counts.update(site_counters_);
+        const json sites = site_turns_.told(counts);
         json findings = json::array();
         for (const Finding& finding : findings_)
             findings.push_back(to_json(finding));
@@ -596,7 +605,7 @@ private:
                 {"faults", faults},
                 {"hits", window_hits(run_.windows)},
                 {"heat", heat()},
-                {"sites", sites_},
+                {"sites", sites},
                 {"run_us", elapsed_us()},
                 {"first_iocb_us", first_iocb_us_},
                 {"tries", run_.value(Counter::submitted)},
@@ -613,6 +622,7 @@ private:
     const std::uint64_t began_ns_;
     RaceSetup setup_;
     const std::unique_ptr<Stressor> stressor_;
+    SiteTurns site_turns_;
     SharedMemory shared_memory_;
     SharedMemory buffers_;
     SharedRun& run_;
@@ -631,8 +641,6 @@ private:
     bool stuck_ = false;
     bool marks_ = false;
     bool sites_placed_ = false;
-    json sites_ = json::array();
-    json site_counters_ = json::object();
     std::vector<std::string> unplaced_;
     bool silence_told_ = false;
     bool killed_by_plan_ = false;
