@@ -514,6 +514,7 @@ std::uint64_t stretched_ns() {
 
 void sites_wait_for_their_share(const std::string& directory) {
     constexpr char there[] = "at_selftest:run_unheard+0x0";
+    check(load(directory + "/at_selftest.ko") == 0, "at_selftest loads for its sites");
     put(injector + "clear", "1");
     put(injector + "site_ppm", "1000000");
     check(put(injector + "sites", "run_unheard") == EINVAL, "a site has an offset");
@@ -549,7 +550,7 @@ void sites_wait_for_their_share(const std::string& directory) {
               get(injector + "sites").find("error") == std::string::npos,
           "loaded again, the site can be placed again");
     put(injector + "clear", "1");
-    check(get(injector + "sites").empty(), "clear removes sites");
+    check(get(injector + "sites").empty() && unload("at_selftest") == 0, "clear removes sites");
 }
 
 void modules_come_and_go(const std::string& directory) {
