@@ -498,6 +498,61 @@ void holds_are_bounded_and_told() {
     munmap(memory, header.holds_bytes);
 }
 
+std::uint64_t value_of(const std::string& line, const std::string& name) {
+    const std::size_t at = line.find(name + "=");
+    return at == std::string::npos ? 0 : std::stoull(line.substr(at + name.size() + 1));
+}
+
+std::uint64_t stretched_ns() {
+    Fd file(device, O_RDONLY);
+    at_header header{};
+    __u64 sum = 0;
+    pread(file.get(), &header, sizeof header, AT_HEADER_OFFSET);
+    const __u64 at = header.holds_offset + offsetof(at_holds, stretched_ns);
+    return pread(file.get(), &sum, sizeof sum, static_cast<off_t>(at)) == sizeof sum ? sum : 0;
+}
+
+void sites_wait_for_their_share(const std::string& directory) {
+    constexpr char there[] = "at_selftest:run_unheard+0x0";
+    check(load(directory + "/at_selftest.ko") == 0, "at_selftest loads for its sites");
+    put(injector + "clear", "1");
+    put(injector + "site_ppm", "1000000");
+    check(put(injector + "sites", "run_unheard") == EINVAL, "a site has an offset");
+    const auto start = std::chrono::steady_clock::now();
+    check(put(injector + "sites",
+              std::string(there) + " at_selftest:run_unheard+0x100000 nowhere+0x1") == 0,
+          "sites are placed, whatever the kernel says of each");
+    arm();
+    for (int i = 0; i < 300; ++i)
+        put(mark_file, "device irq 0x1011 1 all");
+    const std::string lines = get(injector + "sites");
+    const std::string line = lines.substr(0, lines.find('\n'));
+    const std::chrono::duration<double, std::micro> elapsed =
+        std::chrono::steady_clock::now() - start;
+    check(value_of(line, "passed") >= 300, "passages are counted");
+    check(lines.find("site=nowhere+0x1 error=2\n") != std::string::npos &&
+              lines.find("0x100000 error=") != std::string::npos,
+          "a site that could not be placed is told");
+    if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+        check(value_of(line, "stretched") == 0, "nothing waits on the only CPU");
+    else
+        check(value_of(line, "stretched") > 0, "a site waits");
+    // Its share, and what each CPU had drawn when it was used up.
+    check(static_cast<double>(value_of(line, "waited_us")) <= elapsed.count() / 6 + 1000,
+          "a site waits for its share of the time and no longer");
+    check(stretched_ns() / 1000 == value_of(line, "waited_us"),
+          "what was waited is told in the mapping");
+    check(unload("at_selftest") == 0, "a module with a site in it unloads");
+    check(get(injector + "sites").find(" gone") != std::string::npos, "its site is gone then");
+    check(put(injector + "sites", "\n") == 0 && get(injector + "sites").empty(),
+          "an empty line removes all sites");
+    check(load(directory + "/at_selftest.ko") == 0 && put(injector + "sites", there) == 0 &&
+              get(injector + "sites").find("error") == std::string::npos,
+          "loaded again, the site can be placed again");
+    put(injector + "clear", "1");
+    check(get(injector + "sites").empty() && unload("at_selftest") == 0, "clear removes sites");
+}
+
 void modules_come_and_go(const std::string& directory) {
     const at_chance certain = {AT_PPM, 1, 0, AT_NO_LIMIT, 0};
     prepare(certain, 1);
@@ -534,6 +589,7 @@ int main(int argc, char** argv) {
     arming_under_marks_is_safe();
     holds_are_bounded_and_told();
     memory_tells();
+    sites_wait_for_their_share(directory);
     modules_come_and_go(directory);
     std::printf("1..%d\n# %d failed\n", checks, failures);
     return failures ? 1 : 0;

@@ -7,8 +7,10 @@
 #include <linux/debugfs.h>
 #include <linux/err.h>
 #include <linux/fault-inject.h>
+#include <linux/irqflags.h>
 #include <linux/kprobes.h>
 #include <linux/mm.h>
+#include <linux/ptrace.h>
 #include <linux/sched.h>
 #include <linux/version.h>
 
@@ -30,6 +32,16 @@ static inline struct kretprobe *at_kretprobe_of(struct kretprobe_instance *insta
 	return get_kretprobe(instance);
 #else
 	return instance->rp;
+#endif
+}
+
+/* Were interrupts off where the probe was met?  Its handler may have them off either way. */
+static inline bool at_irqs_were_disabled(struct pt_regs *regs)
+{
+#ifdef CONFIG_X86
+	return !(regs->flags & X86_EFLAGS_IF);
+#else
+	return irqs_disabled();
 #endif
 }
 

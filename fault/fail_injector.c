@@ -15,7 +15,8 @@
  * Beside the decisions, a mark stores its phase in the slot of its request and
  * appends to the event ring of its CPU; /dev/fail_injector maps both read-only
  * (layout in fail_injector.h).  holds.c keeps requests at a phase until racers
- * have arrived, calls.c times the racers.
+ * have arrived, calls.c times the racers, probes.c and sites.c draw out what
+ * has no mark.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
@@ -278,24 +279,30 @@ static u64 firing_delay_ns(const struct at_armed_rule *rule, u64 random)
 /*
  * By the clock and not by udelay(), whose calibration is wrong by a multiple in
  * a guest that booted on a busy host.  Each turn takes more than 1 ns, which
- * bounds the wait where the clock stands still (suspend).
+ * bounds the wait where the clock stands still (suspend).  How long it was.
  */
-static void busy_wait(u64 delay_ns)
+static u64 wait_busily(s64 delay_ns)
 {
-	s64 bound = min_t(u64, delay_ns, AT_DRIVER_DELAY_MAX_NS);
 	u64 start = ktime_get_mono_fast_ns();
+	s64 waited_ns = 0;
 	s64 turns;
 
-	for (turns = 0; turns < bound; turns++) {
-		if ((s64)(ktime_get_mono_fast_ns() - start) >= bound)
-			break;
+	for (turns = 0; turns < delay_ns && waited_ns < delay_ns; turns++) {
 		cpu_relax();
+		waited_ns = ktime_get_mono_fast_ns() - start;
 	}
+	return max_t(s64, waited_ns, 0);
+}
+
+static u64 busy_wait(u64 delay_ns)
+{
+	return wait_busily(min_t(u64, delay_ns, AT_DRIVER_DELAY_MAX_NS));
 }
 
 #include "holds.c"
 #include "calls.c"
 #include "probes.c"
+#include "sites.c"
 #include "allocations.c"
 
 static bool injector_mark(struct at_client *client, enum at_racer racer,
@@ -554,6 +561,8 @@ static void forget(void)
 	memset(holds(), 0, injector.header->holds_bytes);
 	remove_call_probes();
 	remove_probes();
+	remove_sites();
+	WRITE_ONCE(site_ppm, 0);
 }
 
 /* ---- debugfs: the files of a rule ---- */
@@ -968,6 +977,8 @@ static void create_files(void)
 	debugfs_create_file("calls", 0600, injector.dir, NULL, &calls_fops);
 	debugfs_create_file("probes", 0600, injector.dir, NULL, &probes_fops);
 	debugfs_create_file("fail-nth", 0600, injector.dir, NULL, &fail_nth_fops);
+	debugfs_create_file("sites", 0600, injector.dir, NULL, &sites_fops);
+	debugfs_create_u32("site_ppm", 0600, injector.dir, &site_ppm);
 	if (!IS_ENABLED(CONFIG_FAULT_INJECTION))
 		debugfs_create_file("make-it-fail", 0600, injector.dir, NULL,
 				    &make_it_fail_fops);
@@ -1100,6 +1111,7 @@ static void __exit injector_exit(void)
 	misc_deregister(&injector_device);
 	remove_call_probes();
 	remove_probes();
+	remove_sites();
 	remove_failslab_probe();
 	replace_live(NULL);
 	kfree(injector.shown);

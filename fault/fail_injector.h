@@ -215,7 +215,8 @@ struct at_call {
 struct at_holds {
 	__u32 stretch_ppm;	/* user: share of passages that are drawn out (probes, registers) */
 	__u32 stretch_ns;	/* user: at most so long, and at most AT_HOLD_SPIN_MAX_NS */
-	__u64 reserved[7];
+	__u64 stretched_ns;	/* kernel: waited in all at probes, registers and sites */
+	__u64 reserved[6];
 	__u8 try_of_slot[AT_NR_SLOTS];	/* user: number of the record + 1; 0: none */
 	struct at_try tries[AT_NR_TRIES];
 	struct at_call calls[AT_NR_CALLS];

@@ -58,6 +58,12 @@ static void note_submitting(enum at_phase phase, const struct at_try *try)
 	WRITE_ONCE(submitting[at].number, try && phase != AT_QUEUE ? 1 : 0);
 }
 
+/* Whoever judges how long a request takes leaves it out. */
+static void tell_stretched(u64 waited_ns)
+{
+	atomic64_add(waited_ns, (atomic64_t *)&holds()->stretched_ns);
+}
+
 /* Some of @count's passages, seeded; 0: none, else for so many ns. */
 static u64 stretch_drawn_ns(unsigned int rule, u64 count, bool always)
 {
@@ -84,7 +90,7 @@ static void stretch_passage(struct at_probe *probe)
 	if (!delay_ns)
 		return;
 	atomic64_inc(&probe->stretched);
-	busy_wait(delay_ns);
+	tell_stretched(busy_wait(delay_ns));
 }
 
 static int probe_returns(struct kretprobe_instance *instance, struct pt_regs *regs)
@@ -232,5 +238,5 @@ static void injector_stall(struct at_client *client)
 		return;
 	delay_ns = stretch_drawn_ns(AT_STALL_RULE, atomic64_inc_return(&stall_count), false);
 	if (delay_ns)
-		busy_wait(delay_ns);
+		tell_stretched(busy_wait(delay_ns));
 }

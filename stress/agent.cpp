@@ -243,6 +243,8 @@ private:
         run.shared = request.value("shared", false);
         run.end_at_finding = request.value("end_at_finding", false);
         run.mute = request.value("mute", run.mute);
+        run.sites = request.value("sites", run.sites);
+        run.marked = request.value("marked", run.marked);
         return run;
     }
 

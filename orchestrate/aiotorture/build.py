@@ -19,7 +19,8 @@ from aiotorture.kernels import Kernel
 CMAKE_TIMEOUT_S = 1200.0
 KBUILD_TIMEOUT_S = 600.0
 MODULE_FOLDERS = ("fault", "driver")
-MODULES = ("fail_injector", "zcdma")
+INJECTOR = "fail_injector"
+MODULES = (INJECTOR, "zcdma")
 ERROR_MARKS = ("error:", "undefined reference", "CMake Error", "Error ", "FAILED")
 SOURCE_SUFFIXES = frozenset({".c", ".h"})
 

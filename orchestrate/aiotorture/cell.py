@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aiotorture import build, bundle, guestperf, known, paths, targets, token, verdict
+from aiotorture import build, bundle, guestperf, known, paths, sites, targets, token, verdict
 from aiotorture.agentlink import AgentError, Json, LinkClosed, NoAnswer
 from aiotorture.bounds import upper_bound
 from aiotorture.errors import ConfigurationError, HarnessError
@@ -176,7 +176,10 @@ def _run_and_watch(
     began = time.monotonic()
     try:
         link.ask("mix", seed=cell.plan.seed or 0)
-        request |= targets.named(cell.target).install(subject, kernel, modules)
+        target = targets.named(cell.target)
+        count = sites.wanted(cell.plan) if cell.cpus > 1 else 0
+        request |= target.install(subject, kernel, modules, draws_out=count > 0)
+        request["sites"] = target.drawn_out(kernel, modules, cell.plan.seed or 0, count)
         if cell.perf:
             guestperf.start(link)
         number = link.start("run", request)

@@ -87,6 +87,10 @@ class TargetFile:
 
 
     @property
+    def own_module(self) -> bool:
+        return self.source is not None or self.module is not None
+
+    @property
     def brings_modules(self) -> bool:
         """One that is not the kernel's own."""
         return self.source is not None or self.module is not None or self.marks
@@ -326,8 +330,8 @@ def _own_module(target: TargetFile, kernel: Kernel) -> Path | None:
     return target.module
 
 
-def loads(target: TargetFile, kernel: Kernel) -> list[Load]:
-    """In the order in which they are loaded."""
+def loads(target: TargetFile, kernel: Kernel, injector: bool = False) -> list[Load]:
+    """In the order in which they are loaded. `injector`: with it, marks or not."""
     ordered: list[Load] = []
     for need in target.needs:
         words = need.split()
@@ -345,8 +349,8 @@ def loads(target: TargetFile, kernel: Kernel) -> list[Load]:
                 content = kernelmodule.built(kernel, patches).read_bytes()
             if all(module != each.name for each in ordered):
                 ordered.append(Load(module, content, parameters, keep=True))
-    if target.marks:
-        ordered.append(Load("fail_injector", build.modules(kernel).files["fail_injector"].read_bytes()))
+    if target.marks or injector:
+        ordered.append(Load(build.INJECTOR, build.modules(kernel).files[build.INJECTOR].read_bytes()))
     own = _own_module(target, kernel)
     if own is not None:
         ordered.append(Load(target.module_name, own.read_bytes(), target.parameters))

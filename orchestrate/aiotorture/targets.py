@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from aiotorture import build, kernelmodule, paths, targetfile
+from aiotorture import build, kernelmodule, paths, sites, targetfile
 from aiotorture.agentlink import Json
 from aiotorture.errors import ConfigurationError
 from aiotorture.kernels import Kernel
@@ -24,7 +24,6 @@ from aiotorture.lanes.base import ModuleThere, Preload, Subject
 from aiotorture.targetfile import TargetFile
 
 MODULE_FOLDER = "/lib/at"
-INJECTOR = "fail_injector"
 SET_UP_MARK = "/run/at-set-up"
 FILE_GROUP = "file"
 OWN = "own"
@@ -35,7 +34,7 @@ GADGET = "gadget"
 class Target:
     """One target. `builds`: the modules of this repository belong to it. `node`: what is opened,
     empty for a scenario that opens its own files. `row`: whose plans in matrix.toml it runs.
-    `knobs`: what it says to every plan."""
+    `knobs`: what it says to every plan. `device`: a pattern of the functions that play the device."""
 
     name: str
     lanes: tuple[str, ...]
@@ -44,6 +43,7 @@ class Target:
     node: str = ""
     described: TargetFile | None = None
     knobs: Mapping[str, str] = field(default_factory=dict)
+    device: str = ""
 
     def modules(self, kernel: Kernel, mutant: build.Mutant | None) -> build.ModuleSet:
         """Built, and told apart by their build id; `files` are those of this repository."""
@@ -72,17 +72,44 @@ class Target:
             files = ((self.described.image.path_gz, targetfile.image_gz(self.described.image)),)
         return Preload(modules, files, self.described.set_up_all, SET_UP_MARK)
 
-    def install(self, subject: Subject, kernel: Kernel, modules: build.ModuleSet) -> Json:
-        """Brings into the subject what the cell needs, and gives the fields of its `run`."""
+    def has_sites(self) -> bool:
+        """Is there a module of its own whose instructions can be drawn out?"""
+        return self.builds or (self.described is not None and self.described.own_module)
+
+    def drawn_out(
+        self, kernel: Kernel, modules: build.ModuleSet, seed: int, count: int
+    ) -> list[str]:
+        """So many instructions of its own modules, drawn from the seed."""
+        if not count or not self.has_sites():
+            return []
+        own = {name: path.read_bytes() for name, path in modules.files.items() if name != build.INJECTOR}
+        if self.described is not None:
+            name = self.described.module_name
+            own = {
+                each.name: each.content
+                for each in targetfile.loads(self.described, kernel)
+                if each.name == name and not each.keep
+            }
+        of_driver = {
+            name: sites.driver_of(sites.of_module(module), self.device) for name, module in own.items()
+        }
+        return sites.drawn(of_driver, seed, count)
+
+    def install(
+        self, subject: Subject, kernel: Kernel, modules: build.ModuleSet, draws_out: bool = False
+    ) -> Json:
+        """Brings into the subject what the cell needs, and gives the fields of its `run`;
+        `draws_out`: with the injector, for a driver that carries no marks too."""
         fields: Json = {"device": self.node}
         loaded: list[Json] = []
         for name, path in modules.files.items():
             subject.bring(_path_of(name), path.read_bytes())
             # its probes and marks stand ready for the next cell
-            keep = subject.stays and name == INJECTOR
+            keep = subject.stays and name == build.INJECTOR
             loaded.append({"name": name, "path": _path_of(name), "keep": keep})
         if self.described is not None:
-            for each in targetfile.loads(self.described, kernel):
+            injector = draws_out and self.has_sites()
+            for each in targetfile.loads(self.described, kernel, injector):
                 there = _path_of(each.name)
                 if not (each.keep and subject.preloaded):
                     subject.bring(there, each.content)
@@ -97,6 +124,7 @@ class Target:
             if was_set_up:  # unless it failed there: then it is tried again, and its error is told
                 set_up = [f"[ -e {SET_UP_MARK} ] || {{ {command}\n}}" for command in set_up]
             fields |= {"set_up": set_up, "tear_down": list(self.described.tear_down)}
+            fields["marked"] = self.described.marks
         return {**fields, "modules": loaded}
 
 
@@ -105,7 +133,10 @@ def _path_of(module: str) -> str:
 
 
 _BUILT_IN = (
-    Target("zcdma", ("qemu", "lab"), row="zcdma", builds=True, node="/dev/zcdma0"),
+    Target(
+        "zcdma", ("qemu", "lab"), row="zcdma", builds=True, node="/dev/zcdma0",
+        device=r"soft_|engine_|books_|requests_show",
+    ),  # fmt: skip
     Target("poll", ("qemu", "lab", "local"), row="poll"),
 )
 

@@ -111,7 +111,7 @@ struct alignas(64) Slot {
     // A loose bound of when it was submitted, for the supervisor while the slot is Flying.
     std::atomic<std::uint64_t> submitted_ns;
     std::uint64_t submitted_healthy_ns; // SharedRun::healthy_ns() then
-    std::uint64_t submitted_held_ns;    // WindowBook::held_ns then
+    std::uint64_t submitted_held_ns;    // Race::held_ns() then
     // When it was seen flying, cancelled, denied and overtaken by an fsync; 0: was not.
     std::atomic<std::uint64_t> flying_ns;
     std::atomic<std::uint64_t> flying_healthy_ns;

@@ -200,6 +200,27 @@ std::vector<std::string> arm_faults(const Plan& plan, bool windows, bool probes)
 
 void disarm_faults() {
     bounded_write(std::string(injector) + "enable", "0\n", file_bound);
+    bounded_write(std::string(injector) + "sites", "\n", file_bound);
+}
+
+void place_sites(const std::vector<std::string>& sites, double share) {
+    std::string names;
+    for (const std::string& site : sites)
+        names += site + " ";
+    set("site_ppm", std::to_string(std::lround(share * 1e6)));
+    // A probe that is optimised makes the next one wait for a grace period of all tasks
+    // (kernel/kprobes.c, kprobe_optimizer()): that begins when all are there.
+    constexpr char optimises[] = "/proc/sys/debug/kprobes-optimization";
+    const bool waits = read_file(optimises).value_or("").starts_with('1');
+    if (waits)
+        bounded_write(optimises, "0\n", file_bound);
+    set("sites", names + "\n");
+    if (waits)
+        bounded_write(optimises, "1\n", file_bound);
+}
+
+std::string read_sites() {
+    return bounded_read(std::string(injector) + "sites", file_bound).text;
 }
 
 nlohmann::json fault_counters(const Plan& plan, std::uint64_t& fired) {

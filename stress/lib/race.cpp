@@ -222,6 +222,8 @@ bool Race::run() {
     if (setup_.cookie_in_offset)
         windows_ =
             WindowControl::open(shared_, aim_of(setup_.plan, knobs_), knobs_.real("stretch"));
+    if (knobs_.integer("sites") || knobs_.real("stretch") > 0)
+        stretched_ = StretchedTime::open();
     if (knobs_.integer("bounce") &&
         read_file("/proc/cmdline").value_or("").find(",force") == std::string::npos) {
         harness_error("the plan wants bounce buffers, and the kernel booted without swiotlb=force");

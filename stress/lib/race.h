@@ -33,6 +33,7 @@
 #include "lib/ring_arena.h"
 #include "lib/scenario.h"
 #include "lib/stressor.h"
+#include "lib/stretched_time.h"
 #include "lib/system.h"
 #include "lib/window.h"
 
@@ -184,6 +185,8 @@ private:
     void sweep(std::uint32_t context);
     bool destroy(std::uint32_t context, Random& random);
 
+    // The device was held for racers, or the driver drawn out, in sum.
+    std::uint64_t held_ns() const;
     bool stalled_during(const Slot& slot) const;
     bool stood_still_since(std::uint64_t ns) const;
 
@@ -218,6 +221,7 @@ private:
     RingArena rings_;
     std::atomic<std::uint32_t> nodev_seen_{0};
     std::unique_ptr<WindowControl> windows_; // none: blind
+    std::unique_ptr<StretchedTime> stretched_; // none: nothing is drawn out
     std::atomic<std::uint32_t> storm_target_{max_slots};
     std::atomic<std::uint32_t> storm_{0};   // the number of the storm that rages
     std::atomic<std::uint32_t> stormed_{0}; // threads that are done with it

@@ -86,11 +86,10 @@ class Race::BoundedWait {
 public:
     BoundedWait(Race& race, const char* call)
         : race_(race), call_(call), healthy_ns_(race.shared_.healthy_ns()),
-          held_ns_(race.shared_.windows.held_ns.load(std::memory_order_relaxed)) {}
+          held_ns_(race.held_ns()) {}
     void judge() const {
         const std::uint64_t waited_ns = race_.shared_.healthy_ns() - healthy_ns_;
-        const std::uint64_t held_ns =
-            race_.shared_.windows.held_ns.load(std::memory_order_relaxed) - held_ns_;
+        const std::uint64_t held_ns = race_.held_ns() - held_ns_;
         if (const auto finding =
                 judge_call_wait(call_, waited_ns, held_ns, race_.wait_bounds_.last_ns))
             race_.shared_.report(*finding);
@@ -172,6 +171,7 @@ void Race::poll_until_idle(std::uint32_t submitter, Random& random) {
     constexpr short wanted[] = {POLLIN, POLLOUT};
     pollfd polled{devices_[submitter % geometry_.devices].get(), wanted[random.below(2)], 0};
     const std::uint64_t healthy_ns = shared_.healthy_ns();
+    const std::uint64_t stretched_ns = stretched_ ? stretched_->ns() : 0;
     const std::uint64_t began_ns = monotonic_ns();
     // What began while it slept may have kept the device busy until now.
     const auto begun = [&] {
@@ -190,8 +190,10 @@ void Race::poll_until_idle(std::uint32_t submitter, Random& random) {
     bool idle = begun() == before;
     for (std::uint32_t i = 0; i < geometry_.submitters; ++i)
         idle &= flying_of(i).empty();
-    if (const auto finding =
-            judge_sleeper(slept_on, idle, shared_.healthy_ns() - healthy_ns, wait_bounds_.last_ns))
+    const std::uint64_t drawn_out_ns = stretched_ ? stretched_->ns() - stretched_ns : 0;
+    const std::uint64_t slept_ns = shared_.healthy_ns() - healthy_ns;
+    if (const auto finding = judge_sleeper(
+            slept_on, idle, slept_ns - std::min(slept_ns, drawn_out_ns), wait_bounds_.last_ns))
         shared_.report(*finding);
     if (const auto finding = judge_revents(polled.events, polled.revents, permitted_.removal);
         finding && answer > 0)
@@ -277,8 +279,7 @@ void Race::judge_timing(Slot& slot, std::uint32_t index) {
         slot.answered_exact_ns - slot.flying_ns.load(std::memory_order_relaxed);
     waits.unhealthy_ns = wall_ns > healthy_ns ? wall_ns - healthy_ns : 0;
     // Nor is it late for what the device was held at meanwhile, for a racer to come.
-    waits.unhealthy_ns +=
-        shared_.windows.held_ns.load(std::memory_order_relaxed) - slot.submitted_held_ns;
+    waits.unhealthy_ns += held_ns() - slot.submitted_held_ns;
     auto longest = [&](Counter counter, std::uint64_t from) {
         if (from && waits.ring_empty_ns > from + waits.unhealthy_ns)
             shared_.at_least(counter, (waits.ring_empty_ns - from - waits.unhealthy_ns) / 1000);

@@ -14,14 +14,18 @@
 
 namespace at {
 
+std::uint64_t Race::held_ns() const {
+    return shared_.windows.held_ns.load(std::memory_order_relaxed) +
+           (stretched_ ? stretched_->ns() : 0);
+}
+
 // Did a CPU stand still long enough to explain a time-out?  In one piece, or in many: a host with
 // more to do than CPUs takes a guest's away for some tens of milliseconds, again and again.
 bool Race::stalled_during(const Slot& slot) const {
     if (slot.answered_healthy_ns - slot.submitted_healthy_ns < shared_.timeout_ns / 4 * 3)
         return true;
-    // Nor does the device while requests ahead of this one are held for a racer.
-    if (shared_.windows.held_ns.load(std::memory_order_relaxed) - slot.submitted_held_ns >
-        shared_.timeout_ns / 2)
+    // Nor does the device while requests ahead of this one are held for a racer, or drawn out.
+    if (held_ns() - slot.submitted_held_ns > shared_.timeout_ns / 2)
         return true;
     return stood_still_since(slot.submitted_ns.load(std::memory_order_relaxed));
 }
@@ -359,7 +363,7 @@ std::size_t Race::submit_batch(std::vector<std::uint32_t>& slots, Random& random
         slot.incarnation.store(incarnation, std::memory_order_relaxed);
         slot.submitted_ns.store(now, std::memory_order_relaxed);
         slot.submitted_healthy_ns = healthy_ns;
-        slot.submitted_held_ns = shared_.windows.held_ns.load(std::memory_order_relaxed);
+        slot.submitted_held_ns = held_ns();
         slot.settler.store(generation << 8, std::memory_order_relaxed);
         // release: a reaper that counts this generation's first event sees the slot whole.
         slot.events.store(generation << 8, std::memory_order_release);
@@ -462,7 +466,7 @@ void Race::submit_loop(std::uint32_t index, Random random) {
             if (s.is_sync) {
                 s.submitted_ns.store(coarse_ns(), std::memory_order_relaxed);
                 s.submitted_healthy_ns = shared_.healthy_ns();
-                s.submitted_held_ns = shared_.windows.held_ns.load(std::memory_order_relaxed);
+                s.submitted_held_ns = held_ns();
                 synchronous(slot);
             } else {
                 batch.push_back(slot);

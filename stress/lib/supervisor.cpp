@@ -27,6 +27,7 @@
 #include "lib/oracles/module_memory.h"
 #include "lib/random.h"
 #include "lib/scenario.h"
+#include "lib/site_turns.h"
 #include "lib/stressor.h"
 #include "lib/system.h"
 #include "lib/window_report.h"
@@ -57,6 +58,8 @@ constexpr milliseconds memory_bound{1000};
 // Told to the host, which sees whether the CPU runs and where.
 constexpr std::uint64_t silence_told_ns = 2000 * ms;
 constexpr milliseconds shell_bound{20000};
+// A turn of the sites waits for every CPU.
+constexpr std::uint64_t site_silence_ns = 300 * ms;
 
 void load(const ModuleFile& module, const std::string& plan_parameters) {
     std::string parameters = module.parameters;
@@ -83,7 +86,10 @@ public:
     Supervision(const RunRequest& request, const RunHooks& hooks)
         : request_(request), hooks_(hooks),
           began_ns_(monotonic_ns()), setup_{request.plan, bind(request.plan), request.device},
-          stressor_(make_stressor(setup_)), shared_memory_("aiotorture-ledger", sizeof(SharedRun)),
+          stressor_(make_stressor(setup_)),
+          site_turns_(request.sites, stressor_->sites_at_once(), stressor_->site_share(),
+                      stressor_->site_turn()),
+          shared_memory_("aiotorture-ledger", sizeof(SharedRun)),
           buffers_("aiotorture-buffers", stressor_->buffers_bytes()),
           run_(*new (shared_memory_.start()) SharedRun) {
         run_.findings.mute(request.mute);
@@ -121,6 +127,8 @@ public:
         if (marks_)
             unplaced_ =
                 arm_faults(request_.plan, run_.windows.stretches != 0, stressor_->stretches());
+        if (sites_placed_)
+            site_turns_.place();
         stage("armed");
         // A regular file keeps its offsets; there is no driver to show the cookie to.
         struct stat status {};
@@ -133,6 +141,8 @@ public:
                 break;
             next_life();
         }
+        if (sites_placed_)
+            site_turns_.remove();
         if (marks_)
             disarm_faults();
         std::uint64_t fired = 0;
@@ -186,13 +196,16 @@ private:
         const bool injector =
             std::any_of(request_.modules.begin(), request_.modules.end(),
                         [](const ModuleFile& m) { return m.name == "fail_injector"; });
-        if (!request_.plan.windows.empty() && !injector)
+        if (!request_.plan.windows.empty() && !(injector && request_.marked))
             throw PlanError("this target carries no marks: no window of it can be entered");
-        if (injector)
+        if (injector && request_.marked)
             stressor_->choose_windows(run_);
         if (!request_.plan.windows.empty() && !run_.windows.stretches)
             throw PlanError("this scenario places no racers in windows");
-        marks_ = !request_.plan.faults.empty() || run_.windows.stretches;
+        // A probe on the only CPU could wait for nobody.
+        sites_placed_ =
+            injector && run_.cpus > 1 && !request_.sites.empty() && stressor_->site_share() > 0;
+        marks_ = !request_.plan.faults.empty() || run_.windows.stretches || sites_placed_;
     }
 
     void add(const Finding& finding) {
@@ -226,7 +239,13 @@ private:
         heartbeats_ = &heartbeats;
         if (stressor_->needs_kworkers())
             work_beats_ = std::make_unique<WorkBeats>(run_);
-        watch();
+        {
+            const SiteTurns::Taking turns(site_turns_, [&heartbeats] {
+                std::uint32_t cpu = 0;
+                return heartbeats.longest_silence_ns(cpu) < site_silence_ns;
+            });
+            watch();
+        }
         work_beats_.reset();
         heartbeats_ = nullptr;
         if (run_.stage.load(std::memory_order_relaxed) == Stage::kill_me && child_gone_) {
@@ -528,11 +547,14 @@ private:
 
     // The last module is the target's.  Its books begin anew, and so do the totals held to them.
     void reload() {
+        site_turns_.remove(); // a probe that its module leaves behind is dead, and stays so
         if (!unload_one())
             return;
         load(request_.modules.back(), setup_.bound.knobs.module_parameters());
         if (!wait_for_node(request_.device))
             throw std::runtime_error(request_.device + " does not exist after a reload");
+        if (sites_placed_)
+            site_turns_.place();
         run_.count(Counter::reloads);
         booked_before_ = seen_so_far();
     }
@@ -589,6 +611,7 @@ private:
     json result(const json& faults, std::uint64_t fired) const {
         json counts = counters();
         counts["faults_fired"] = fired;
+        const json sites = site_turns_.told(counts);
         json findings = json::array();
         for (const Finding& finding : findings_)
             findings.push_back(to_json(finding));
@@ -601,6 +624,7 @@ private:
                 {"faults", faults},
                 {"hits", window_hits(run_.windows)},
                 {"heat", heat()},
+                {"sites", sites},
                 {"run_us", elapsed_us()},
                 {"first_iocb_us", first_iocb_us_},
                 {"tries", run_.value(Counter::submitted)},
@@ -617,6 +641,7 @@ private:
     const std::uint64_t began_ns_;
     RaceSetup setup_;
     const std::unique_ptr<Stressor> stressor_;
+    SiteTurns site_turns_;
     SharedMemory shared_memory_;
     SharedMemory buffers_;
     SharedRun& run_;
@@ -636,6 +661,7 @@ private:
     std::uint64_t lives_until_ns_ = 0;
     bool stuck_ = false;
     bool marks_ = false;
+    bool sites_placed_ = false;
     std::vector<std::string> unplaced_;
     bool silence_told_ = false;
     bool killed_by_plan_ = false;

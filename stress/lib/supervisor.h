@@ -28,7 +28,11 @@ struct RunRequest {
     std::vector<std::string> set_up;
     std::vector<std::string> tear_down;
     bool shared = false; // others use this machine: counts of all of it say nothing about the run
-    bool end_at_finding = false;   // the race ends with the first; the checks follow as ever
+    bool end_at_finding = false; // the race ends with the first; the checks follow as ever
+    // symbol+offset, drawn out where the plan's knobs ask for it; fail_injector is among the
+    // modules.
+    std::vector<std::string> sites;
+    bool marked = true; // fail_injector is there for the marks of a driver, and not for sites alone
     std::vector<std::string> mute; // oracles whose findings are dropped: what would the others see?
 };
 

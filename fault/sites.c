@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Sites: any instruction of the driver under test, drawn out
+ *
+ *	racer A   ... statement 1 ==== waits ==== statement 2 ...
+ *	racer B             ... comes in between ...
+ *
+ * symbol+offset, or module:symbol+offset, written to the file `sites` is probed
+ * there; what is written takes the place of what stood.  While rules are armed,
+ * a seeded share of the passages (site_ppm) waits before the instruction.
+ * Lengths are drawn evenly over their logarithm: a window of 2 us and one of
+ * 500 us are met alike.  No waiting while one CPU is online, and none longer
+ * than 100 us but where the driver could have been preempted for as long.
+ *
+ * A site that is passed all the time must not eat the machine: it waits at most
+ * for its share of the time, and all of them together for theirs.  What was
+ * waited is told in struct at_holds, so that nobody takes it for the driver's.
+ */
+#include <linux/math64.h>
+#include <linux/preempt.h>
+
+#define AT_SITES		32
+#define AT_SITE_SYMBOL		128
+#define AT_SITE_RULE		(AT_NR_RULES + 3)	/* draws of its own; and those behind it */
+#define AT_SITE_WAIT_MIN_NS	1024U
+#define AT_SITE_DOUBLINGS	7	/* to 100 us */
+#define AT_SITE_DOUBLINGS_LONG	10	/* to 1 ms, where that may be */
+#define AT_SITE_SHARE		32	/* of the time, for one */
+#define AT_SITES_SHARE		6	/* for all */
+
+struct at_site {
+	char symbol[AT_SITE_SYMBOL];
+	struct kprobe kprobe;
+	unsigned int number;
+	int error;		/* 0: placed */
+	atomic64_t passed;
+	atomic64_t stretched;
+	atomic64_t waited_ns;
+};
+
+static struct at_site *sites[AT_SITES];	/* under injector.lock */
+static unsigned int nr_sites;
+static atomic_t sites_alive;		/* that were passed at all */
+static u64 sites_since_ns;
+static u32 site_ppm;
+
+/*
+ * Could the driver have been preempted here?  A probe comes with preemption off,
+ * and by int3 as an NMI does (kernel/entry/common.c, irqentry_nmi_enter()).
+ */
+static bool may_wait_long(struct pt_regs *regs)
+{
+	unsigned int count = preempt_count();
+
+	if (!IS_ENABLED(CONFIG_PREEMPT_COUNT) || at_irqs_were_disabled(regs))
+		return false;
+	if (in_nmi())
+		count -= NMI_OFFSET + HARDIRQ_OFFSET;
+	return count == PREEMPT_OFFSET;
+}
+
+static u64 site_wait_ns(u64 random, bool is_long)
+{
+	unsigned int doublings = is_long ? AT_SITE_DOUBLINGS_LONG : AT_SITE_DOUBLINGS;
+	u32 least = AT_SITE_WAIT_MIN_NS << at_reduce(random, doublings);
+	u64 wait_ns = least + at_reduce(at_mix64(random), least);
+
+	return is_long ? wait_ns : min_t(u64, wait_ns, AT_HOLD_SPIN_MAX_NS);
+}
+
+/*
+ * Has it waited for its share already?  What is drawn is waited out even so: a
+ * bound that cut or refused the long ones would leave the short ones alone.
+ */
+static bool has_waited_enough(struct at_site *site)
+{
+	u64 elapsed = ktime_get_mono_fast_ns() - READ_ONCE(sites_since_ns);
+	u32 share = max_t(u32, AT_SITE_SHARE, AT_SITES_SHARE * atomic_read(&sites_alive));
+
+	return atomic64_read(&site->waited_ns) > div_u64(elapsed, share);
+}
+
+static int site_passes(struct kprobe *kprobe, struct pt_regs *regs)
+{
+	struct at_site *site = container_of(kprobe, struct at_site, kprobe);
+	u32 ppm = READ_ONCE(site_ppm);
+	u64 count, random, waited_ns;
+
+	if (!ppm || !rcu_access_pointer(injector.live))
+		return 0;
+	count = atomic64_inc_return(&site->passed);
+	if (count == 1)
+		atomic_inc(&sites_alive);
+	random = at_draw(READ_ONCE(injector.seed), AT_SITE_RULE + site->number, count);
+	if (at_reduce(random, AT_PPM) >= ppm || num_online_cpus() < 2 || has_waited_enough(site))
+		return 0;
+	atomic64_inc(&site->stretched);
+	waited_ns = wait_busily(site_wait_ns(at_mix64(random), may_wait_long(regs)));
+	atomic64_add(waited_ns, &site->waited_ns);
+	tell_stretched(waited_ns);
+	return 0;
+}
+NOKPROBE_SYMBOL(site_passes);
+
+static int place_site(struct at_site *site, const char *name)
+{
+	const char *plus = strrchr(name, '+');
+	unsigned int offset;
+	int ret;
+
+	if (!plus || plus - name >= AT_SITE_SYMBOL)
+		return -EINVAL;
+	ret = kstrtouint(plus + 1, 0, &offset);
+	if (ret)
+		return ret;
+	memcpy(site->symbol, name, plus - name);
+	site->kprobe.symbol_name = site->symbol;
+	site->kprobe.offset = offset;
+	site->kprobe.pre_handler = site_passes;
+	site->error = register_kprobe(&site->kprobe);
+	return 0;
+}
+
+static int add_site(const char *name)
+{
+	struct at_site *site;
+	int ret;
+
+	if (nr_sites == AT_SITES)
+		return -ENOSPC;
+	site = kzalloc(sizeof(*site), GFP_KERNEL);
+	if (!site)
+		return -ENOMEM;
+	site->number = nr_sites;
+	ret = place_site(site, name);
+	if (ret) {
+		kfree(site);
+		return ret;
+	}
+	sites[nr_sites] = site;
+	nr_sites++;
+	return 0;
+}
+
+/* All at once, so that one grace period is enough; then no handler is under way. */
+static void remove_sites(void)
+{
+	struct kprobe *placed[AT_SITES];
+	int count = 0;
+	unsigned int i;
+
+	for (i = 0; i < nr_sites; i++)
+		if (!sites[i]->error)
+			placed[count++] = &sites[i]->kprobe;
+	if (count)
+		unregister_kprobes(placed, count);
+	for (i = 0; i < nr_sites; i++) {
+		kfree(sites[i]);
+		sites[i] = NULL;
+	}
+	nr_sites = 0;
+	atomic_set(&sites_alive, 0);
+}
+
+static int sites_show(struct seq_file *seq, void *unused)
+{
+	unsigned int i;
+
+	mutex_lock(&injector.lock);
+	for (i = 0; i < nr_sites; i++) {
+		struct at_site *site = sites[i];
+
+		seq_printf(seq, "site=%s+%#x", site->symbol, site->kprobe.offset);
+		if (site->error)
+			seq_printf(seq, " error=%d\n", -site->error);
+		else
+			seq_printf(seq, " passed=%lld stretched=%lld waited_us=%lld missed=%lu%s\n",
+				   (long long)atomic64_read(&site->passed),
+				   (long long)atomic64_read(&site->stretched),
+				   (long long)div_u64(atomic64_read(&site->waited_ns),
+						      NSEC_PER_USEC),
+				   site->kprobe.nmissed,
+				   kprobe_gone(&site->kprobe) ? " gone" : "");
+	}
+	mutex_unlock(&injector.lock);
+	return 0;
+}
+
+static int sites_open(struct inode *inode, struct file *file)
+{
+	return single_open(file, sites_show, NULL);
+}
+
+static void begin_sites(void)
+{
+	remove_sites();
+	WRITE_ONCE(sites_since_ns, ktime_get_mono_fast_ns());
+}
+
+static ssize_t sites_write(struct file *file, const char __user *from, size_t len,
+			   loff_t *pos)
+{
+	mutex_lock(&injector.lock);
+	begin_sites();
+	mutex_unlock(&injector.lock);
+	return write_names(from, len, add_site);
+}
+
+static const struct file_operations sites_fops = {
+	.owner = THIS_MODULE,
+	.open = sites_open,
+	.read = seq_read,
+	.write = sites_write,
+	.llseek = seq_lseek,
+	.release = single_release,
+};

@@ -1,0 +1,202 @@
+"""Sites: instructions of a module at which the injector lets the driver wait (fault/sites.c).
+
+    module.ko -> objdump -d -> instructions with weights -> some of them, drawn from a cell's seed
+
+A wait before an instruction parts two statements of the driver. Most instructions between two
+accesses of what racers share open the same window, so those that touch it weigh more: calls, above
+all of locks, lists, timers and references, and what they return to; writes, and what follows them.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiotorture import paths, processes
+from aiotorture.errors import ConfigurationError
+from aiotorture.plan import Plan, duration_ns, number
+
+OBJDUMP = ("objdump", "-d", "-r", "--no-show-raw-insn", "-j", ".text")
+OBJDUMP_TIMEOUT_S = 120.0
+# What the agent's knob site_turn is when no plan says it.
+TURN = "300ms"
+# After so many the first come again: a request to the agent is one line.
+MOST = 2048
+# Of the cache: another way to weigh makes other draws.
+VERSION = 1
+
+_FUNCTION = re.compile(r"[0-9a-f]+ <(?P<name>[^>]+)>:$")
+_INSTRUCTION = re.compile(r"\s*(?P<at>[0-9a-f]+):\t(?P<text>.*\S)")
+_RELOCATION = re.compile(r"\s+[0-9a-f]+: R_\S+\t(?P<symbol>[^\s+-]+)")
+_TARGET = re.compile(r"<(?P<symbol>[^>+]+)(?:\+0x[0-9a-f]+)?>$")
+# Calls that a compiler or a tracer put there.
+_INSTRUMENTED = re.compile(r"__fentry__|mcount|__(asan|tsan|kasan|kcsan|ubsan|sanitizer)_|__stack_chk")
+_SYNCHRONISES = re.compile(
+    r"lock|mutex|list|llist|rcu|atomic|refcount|kref|timer|complet|wait|wake|swait|queue|work|flush"
+    r"|cancel|put|get|free|release|irq|tasklet|xa_|idr|ida_|bit|fput|unpin|unmap"
+)
+_NO_STATEMENT = re.compile(r"nop|int3|ud2|(data16|cs|repz?) |xchg +%ax,%ax|endbr|lea +0x0\(%[a-z]+\),")
+_READS_ONLY = re.compile(r"cmp|test|lea|push|call|jmp|prefetch|bt[a-z]? |bt +|nop|j[a-z]+ ")
+_MEMORY = re.compile(r"(?P<shared>-?[\w.]*\((?P<base>%\w+)?[^)]*\)|%gs:[^,\s]+)$")
+_STACK = ("%rsp", "%rbp", "%esp", "%ebp")
+
+_SYNCHRONISING_CALL = 8
+_CALL = 4
+_ATOMIC = 8
+_WRITE = 4
+_READ = 2
+_OTHER = 1
+
+
+@dataclass(frozen=True)
+class Site:
+    """An instruction. `weight`: how many times as likely it is drawn as one that does little."""
+
+    function: str
+    offset: int
+    weight: int
+
+    def __str__(self) -> str:
+        return f"{self.function}+{self.offset:#x}"
+
+
+@dataclass(frozen=True)
+class _Instruction:
+    offset: int
+    text: str
+    symbol: str  # what a call goes to; empty: unknown, or no call
+
+
+def _functions(listing: str) -> Iterator[tuple[str, list[_Instruction]]]:
+    """Each function of objdump's listing with its instructions."""
+    name, start = "", 0
+    body: list[_Instruction] = []
+    for line in listing.splitlines():
+        if header := _FUNCTION.match(line):
+            if name:
+                yield name, body
+            name, start, body = header["name"], int(line.split()[0], 16), []
+        elif relocation := _RELOCATION.match(line):
+            if body and not body[-1].symbol:
+                last = body[-1]
+                body[-1] = _Instruction(last.offset, last.text, relocation["symbol"])
+        elif name and (instruction := _INSTRUCTION.match(line)):
+            text = instruction["text"].split("#", 1)[0].rstrip()
+            body.append(_Instruction(int(instruction["at"], 16) - start, text, ""))
+    if name:
+        yield name, body
+
+
+def _called(instruction: _Instruction) -> str | None:
+    """What it calls, where it is a call of the driver's."""
+    if not instruction.text.startswith("call"):
+        return None
+    target = _TARGET.search(instruction.text)
+    symbol = instruction.symbol or (target["symbol"] if target else "")
+    return None if _INSTRUMENTED.match(symbol) else symbol or "?"
+
+
+def _of_call(symbol: str) -> int:
+    return _SYNCHRONISING_CALL if _SYNCHRONISES.search(symbol) else _CALL
+
+
+def _touches(text: str) -> int:
+    """The weight of an instruction by what it does to memory that is not its stack's."""
+    atomic = text.startswith("lock ") or (text.startswith("xchg") and "(" in text)
+    operands = text.split(None, 1)[1] if " " in text else ""
+    memory = _MEMORY.search(operands)
+    writes = memory is not None and not _READS_ONLY.match(text)
+    if atomic:
+        return _ATOMIC
+    if memory is not None and memory["base"] in _STACK:
+        return _OTHER
+    if writes:
+        return _WRITE
+    reads = "(" in operands and not text.startswith(("lea", "nop", "jmp", "call"))
+    return _READ if reads and not any(f"({base}" in operands for base in _STACK) else _OTHER
+
+
+def _weight(before: _Instruction | None, here: _Instruction) -> int:
+    """Of a wait between the two."""
+    weights = [_OTHER]
+    for instruction in (before, here):
+        if instruction is None:
+            continue
+        called = _called(instruction)
+        weights.append(_of_call(called) if called is not None else _touches(instruction.text))
+    return max(weights)
+
+
+def candidates(listing: str) -> list[Site]:
+    """What `objdump -d -r` lists of a module, in its order. A name that two functions have is
+    ambiguous to the kernel, and left out."""
+    functions = list(_functions(listing))
+    named = Counter(name for name, _ in functions)
+    found = []
+    for name, body in functions:
+        if named[name] > 1:
+            continue
+        before: _Instruction | None = None
+        for here in body:
+            instrumented = here.text.startswith("call") and _called(here) is None
+            if not instrumented and not _NO_STATEMENT.match(here.text):
+                found.append(Site(name, here.offset, _weight(before, here)))
+            before = here
+    return found
+
+
+def of_module(module: bytes) -> list[Site]:
+    """The sites of a built module, listed once for each content."""
+    key = paths.content_hash([module, str(VERSION).encode()])
+    kept = paths.cache_dir() / "sites" / f"{key}.json"
+    if not kept.is_file():
+        sites = candidates(_listing(module))
+        stored = [[site.function, site.offset, site.weight] for site in sites]
+        paths.write_atomically(kept, json.dumps(stored).encode())
+    return [Site(str(name), int(at), int(weight)) for name, at, weight in json.loads(kept.read_text())]
+
+
+def _listing(module: bytes) -> str:
+    with tempfile.NamedTemporaryFile(suffix=".ko") as file:
+        file.write(module)
+        file.flush()
+        said = processes.output([*OBJDUMP, Path(file.name)], timeout_s=OBJDUMP_TIMEOUT_S)
+    if said.returncode:
+        raise ConfigurationError(f"objdump: {said.stdout.strip()}")
+    return said.stdout
+
+
+def driver_of(sites: Sequence[Site], device: str) -> list[Site]:
+    """Without the functions of a device that is played by the module itself: `device` matches the
+    beginning of their names. A device may be as slow as it likes, and has its own faults for that."""
+    return [site for site in sites if not (device and re.match(device, site.function))]
+
+
+def drawn(modules: Mapping[str, Sequence[Site]], seed: int, count: int) -> list[str]:
+    """So many sites of these modules, as the injector takes them; the same for the same seed.
+
+    Weighted, without putting back: the largest u^(1/weight) (Efraimidis and Spirakis, 2006).
+    """
+    draw = random.Random(f"sites {seed}")
+    keys = [
+        (draw.random() ** (1 / site.weight), f"{name}:{site}")
+        for name, sites in sorted(modules.items())
+        for site in sites
+    ]
+    return [site for _, site in sorted(keys, reverse=True)[:count]]
+
+
+def wanted(plan: Plan) -> int:
+    """How many the plan needs: those that stand at a time, and as many for each turn of its race."""
+    blind = plan.scenario.knob("blind") not in (None, "0")
+    at_once = 0 if blind else number(plan.scenario.knob("sites") or "0")
+    race_ns = duration_ns(plan.scenario.knob("time") or "10s")
+    turn_ns = duration_ns(plan.scenario.knob("site_turn") or TURN)
+    turns = 1 + race_ns // turn_ns if turn_ns else 1
+    return min(at_once * turns, MOST)

@@ -1,0 +1,139 @@
+#include "lib/site_turns.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <sstream>
+#include <stdexcept>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "lib/modules.h"
+
+namespace at {
+
+bool parse_site_line(const std::string& line, std::string& name, SiteCount& count) {
+    char text[192];
+    unsigned long long passed = 0;
+    unsigned long long stretched = 0;
+    unsigned long long waited_us = 0;
+    unsigned long long missed = 0;
+    int error = 0;
+    if (std::sscanf(line.c_str(), "site=%191s error=%d", text, &error) == 2) {
+        count = {};
+        count.error = error;
+    } else if (std::sscanf(line.c_str(),
+                           "site=%191s passed=%llu stretched=%llu waited_us=%llu missed=%llu", text,
+                           &passed, &stretched, &waited_us, &missed) == 5) {
+        count = {0, passed, stretched, waited_us, missed};
+    } else {
+        return false;
+    }
+    name = text;
+    return true;
+}
+
+SiteTurns::SiteTurns(std::vector<std::string> sites, std::size_t at_once, double share,
+                     std::chrono::milliseconds turn)
+    : sites_(std::move(sites)), at_once_(std::min(at_once, sites_.size())), share_(share),
+      turn_(turn) {}
+
+std::vector<std::string> SiteTurns::group() const {
+    std::vector<std::string> names;
+    for (std::size_t i = 0; i < at_once_; ++i)
+        names.push_back(sites_[(next_ + i) % sites_.size()]);
+    return names;
+}
+
+void SiteTurns::place() {
+    if (!any())
+        return;
+    count();
+    place_sites(group(), share_);
+    placed_ = true;
+}
+
+void SiteTurns::remove() {
+    if (!placed_)
+        return;
+    count();
+    place_sites({}, share_);
+    placed_ = false;
+}
+
+void SiteTurns::count() {
+    if (!placed_)
+        return;
+    std::istringstream lines(read_sites());
+    for (std::string line; std::getline(lines, line);) {
+        std::string name;
+        SiteCount last;
+        if (!parse_site_line(line, name, last))
+            continue;
+        SiteCount& sum = counts_[name];
+        sum.error = last.error;
+        sum.passed += last.passed;
+        sum.stretched += last.stretched;
+        sum.waited_us += last.waited_us;
+        sum.missed += last.missed;
+    }
+}
+
+nlohmann::json SiteTurns::told(nlohmann::json& counters) const {
+    nlohmann::json sites = nlohmann::json::array();
+    SiteCount all;
+    std::uint64_t met = 0;
+    for (const auto& [name, count] : counts_) {
+        if (count.error)
+            sites.push_back({{"site", name}, {"error", count.error}});
+        else
+            sites.push_back({{"site", name},
+                             {"passed", count.passed},
+                             {"stretched", count.stretched},
+                             {"waited_us", count.waited_us},
+                             {"missed", count.missed}});
+        met += count.stretched > 0;
+        all.passed += count.passed;
+        all.stretched += count.stretched;
+        all.waited_us += count.waited_us;
+    }
+    if (!sites.empty())
+        counters.update({{"sites_placed", sites.size()},
+                         {"sites_met", met},
+                         {"site_passages", all.passed},
+                         {"site_stretches", all.stretched},
+                         {"site_us", all.waited_us}});
+    return sites;
+}
+
+SiteTurns::Taking::Taking(SiteTurns& turns, std::function<bool()> healthy)
+    : turns_(turns), healthy_(std::move(healthy)) {
+    if (turns_.placed_ && turns_.sites_.size() > turns_.at_once_ && turns_.turn_.count() > 0)
+        thread_ = std::thread([this] { take_turns(); });
+}
+
+SiteTurns::Taking::~Taking() {
+    {
+        const std::lock_guard lock(mutex_);
+        ends_ = true;
+    }
+    ending_.notify_all();
+    if (thread_.joinable())
+        thread_.join();
+}
+
+void SiteTurns::Taking::take_turns() {
+    std::unique_lock lock(mutex_);
+    while (!ending_.wait_for(lock, turns_.turn_, [this] { return ends_; })) {
+        if (!healthy_())
+            continue;
+        turns_.next_ += turns_.at_once_;
+        try {
+            turns_.place();
+        } catch (const std::runtime_error&) {
+            return; // an injector that does not answer: what stands stays
+        }
+    }
+}
+
+} // namespace at

@@ -1,0 +1,80 @@
+// Which instructions of the driver are drawn out, some at a time (fault/sites.c).
+//
+//     placed by arming      turn    turn    turn ...
+//     [ first group ][ second ][ third ][ ... the first again
+//
+// Each instruction that is probed costs its passages some time, so that few stand at once; each
+// turn replaces them by the next of the list that the host has drawn from the cell's seed.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <nlohmann/json_fwd.hpp>
+
+namespace at {
+
+// One line of the injector's file `sites`.
+struct SiteCount {
+    int error = 0; // refused by the kernel
+    std::uint64_t passed = 0;
+    std::uint64_t stretched = 0;
+    std::uint64_t waited_us = 0;
+    std::uint64_t missed = 0; // passages inside another probe's handler
+};
+bool parse_site_line(const std::string& line, std::string& name, SiteCount& count);
+
+class SiteTurns {
+public:
+    SiteTurns(std::vector<std::string> sites, std::size_t at_once, double share,
+              std::chrono::milliseconds turn);
+
+    // The group whose turn it is, in place of what stands.
+    void place();
+    // None stands: before the module goes.
+    void remove();
+    bool any() const { return !sites_.empty(); }
+    // The `sites` member of a result; sums go to `counters`.
+    nlohmann::json told(nlohmann::json& counters) const;
+
+    // Turns are taken while it lives, but for those before which `healthy` says no: on a CPU that
+    // does not answer, who patches the kernel's text would wait for ever.
+    class Taking {
+    public:
+        Taking(SiteTurns& turns, std::function<bool()> healthy);
+        ~Taking();
+        Taking(const Taking&) = delete;
+        Taking& operator=(const Taking&) = delete;
+
+    private:
+        void take_turns();
+        SiteTurns& turns_;
+        std::function<bool()> healthy_;
+        std::mutex mutex_;
+        std::condition_variable ending_;
+        bool ends_ = false;
+        std::thread thread_;
+    };
+
+private:
+    void count();
+    std::vector<std::string> group() const;
+
+    std::vector<std::string> sites_;
+    std::size_t at_once_;
+    double share_;
+    std::chrono::milliseconds turn_;
+    std::size_t next_ = 0;
+    bool placed_ = false;
+    std::map<std::string, SiteCount> counts_;
+};
+
+} // namespace at

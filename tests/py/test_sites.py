@@ -1,0 +1,117 @@
+"""Sites: what a recorded listing of objdump gives, and that a draw is the seed's."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from aiotorture import matrix, sites, targets
+from aiotorture.plan import parse
+
+LISTING = (Path(__file__).parents[1] / "data" / "objdump" / "zcdma-6.1.txt").read_text()
+
+
+def weights(function: str) -> dict[int, int]:
+    return {site.offset: site.weight for site in sites.candidates(LISTING) if site.function == function}
+
+
+def test_offsets_are_instructions_of_the_function() -> None:
+    irq_work = weights("soft_irq_work")
+    assert 0x19 in irq_work and 0x1D in irq_work
+    assert 0x1A not in irq_work  # inside the movb
+    assert {"zc_put", "zc_unmap.part.0"} <= {site.function for site in sites.candidates(LISTING)}
+
+
+def test_what_is_no_statement_is_left_out() -> None:
+    assert 0 not in weights("soft_irq_work")  # the call of __fentry__
+    assert 0x3A not in weights("soft_irq_work")  # int3
+    assert 0x3B not in weights("soft_irq_work")  # padding
+    assert 0x41 not in weights("zc_mark")  # a jump label's xchg %ax,%ax
+
+
+def test_calls_writes_and_atomics_weigh_more() -> None:
+    irq_work = weights("soft_irq_work")
+    plain = irq_work[0xE]  # mov %rbx,%rdi
+    before_lock, after_lock = irq_work[0x14], irq_work[0x19]
+    assert before_lock == after_lock == sites.Site("soft_irq_work", 0x14, 8).weight
+    assert plain == 1 < irq_work[0x1D] < after_lock  # behind movb $0x0,-0x10(%rbx)
+    unmap = weights("zc_unmap.part.0")
+    assert unmap[0x3D] == unmap[0x45] == after_lock  # around lock sub
+    mark = weights("zc_mark")
+    assert mark[0x12] == 1  # a stack's slot is nobody else's
+    put = weights("zc_put")
+    assert put[0x18] == put[0x1E] == after_lock  # around lock btr
+    assert put[0x5] == 1
+
+
+def test_a_name_that_stands_twice_is_left_out() -> None:
+    twice = LISTING + LISTING[LISTING.index("0000000000000000 <soft_irq_work>") :].split("\n\n")[0]
+    assert weights("soft_irq_work")
+    assert not [site for site in sites.candidates(twice) if site.function == "soft_irq_work"]
+
+
+def test_a_draw_is_the_seeds_and_the_modules() -> None:
+    every = {"zcdma": sites.candidates(LISTING)}
+    first = sites.drawn(every, 7, 16)
+    assert first == sites.drawn(every, 7, 16)
+    assert first != sites.drawn(every, 8, 16)
+    assert len(set(first)) == 16
+    assert all(site.startswith("zcdma:") and "+0x" in site for site in first)
+    assert sites.drawn(every, 7, 4) == first[:4]
+    assert sites.drawn(every, 7, 10**6) and not sites.drawn(every, 7, 0)
+
+
+def test_heavier_sites_are_drawn_more_often() -> None:
+    every = {"m": [sites.Site("light", n, 1) for n in range(50)] + [sites.Site("heavy", n, 8) for n in range(50)]}
+    heavy = sum("heavy" in site for seed in range(200) for site in sites.drawn(every, seed, 1))
+    assert 150 < heavy < 198
+
+
+def test_the_device_is_not_the_driver() -> None:
+    kept = sites.driver_of(sites.candidates(LISTING), targets.named("zcdma").device)
+    assert kept and not [site for site in kept if site.function.startswith("soft_")]
+    assert sites.driver_of(kept, "") == kept
+
+
+@pytest.mark.parametrize(
+    ("knobs", "count"),
+    [
+        ("", 0),
+        ("sites=12 time=3s site_turn=0ms", 12),
+        ("sites=12 time=3s site_turn=1s", 48),
+        ("sites=12 time=1s site_turn=300ms", 48),
+        ("sites=12 time=1s", 48),
+        ("sites=12 blind=0 time=3600s", sites.MOST),
+        ("sites=12 blind=1", 0),
+    ],
+)
+def test_a_plan_needs_some_for_each_turn_and_blind_stress_none(knobs: str, count: int) -> None:
+    assert sites.wanted(parse(f"scenario submit_cancel_race {knobs}")) == count
+
+
+def test_the_search_draws_out_and_smoke_does_not() -> None:
+    def plans(profile: str) -> set[str | None]:
+        cells = matrix.cells(matrix.Selection(profile=profile, kernels=("6.1",)))
+        return {cell.plan.scenario.knob("sites") for cell in cells if not cell.control}
+
+    assert plans("smoke") == {None}
+    search = plans("search")
+    assert len(search) == 1 and search != {None}
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="no compiler")
+def test_a_real_object_is_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    source = tmp_path / "two.c"
+    source.write_text("void put(int *); int two(int *at) { *at = 1; put(at); return *at; }\n")
+    built = tmp_path / "two.o"
+    subprocess.run(["gcc", "-O2", "-c", "-o", built, source], check=True)
+    module = built.read_bytes()
+    found = sites.of_module(module)
+    assert {site.function for site in found} == {"two"}
+    assert max(site.weight for site in found) == 8
+    monkeypatch.setattr(sites, "OBJDUMP", ("false",))
+    assert sites.of_module(module) == found
