@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,24 @@ def test_each_mutant_says_where_it_can_be_seen(name: str) -> None:
     assert header["Kernel"] in kernels.rows()
     if header["Module"] == kernelpatch.IMAGE:
         assert kernels.row_of(header["Kernel"]).kind is kernels.Kind.DEBUG
+
+
+def sources_here() -> Path | None:
+    """Of 6.1, as a debug build or a patched module has left them in the cache."""
+    found = [*(paths.cache_dir() / "sources").glob("linux-source-6.1_*")]
+    return next((tree for tree in sorted(found, reverse=True) if (tree / "fs/aio.c").is_file()), None)
+
+
+@pytest.mark.parametrize("name", kernelpatch.mutant_names())
+def test_each_mutant_applies_without_fuzz(name: str, tmp_path: Path) -> None:
+    sources = sources_here()
+    if sources is None:
+        pytest.skip("no sources of 6.1 in the cache: ./aiotorture kernels build kasan")
+    patch = kernelpatch.named(name)
+    for file in patch.files():
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(sources / file, tmp_path / file)
+    kernelpatch.apply(patch.name, patch.text, tmp_path)
 
 
 def test_there_are_twelve_of_the_core_and_of_functionfs() -> None:
