@@ -5,8 +5,8 @@
 // memory copy-on-write, but pages that may be pinned for DMA are copied for the child at once
 // (mm/memory.c, copy_present_pte(), page_needs_cow_for_dma()), so the parent keeps those that the
 // device knows.  Children look at their memory twice, scribble over it, call with the parent's
-// context, read from the inherited file, and end by exit or execve(2); others are spawned by
-// vfork(2) and execve(2).
+// context, move its ring, read from the inherited file, and end by exit or execve(2); others are
+// spawned by vfork(2) and execve(2).
 //
 // Legal outcomes:
 //   the parent's requests      as if there were no fork
@@ -14,6 +14,8 @@
 //   io_getevents, io_cancel,
 //   io_destroy in the child    -EINVAL: contexts belong to the mm that made them (fs/aio.c,
 //                              lookup_ioctx(), mm_struct.ioctx_table)
+//   mremap of the ring in it   -EINVAL for the same reason (aio_ring_mremap()), -EFAULT where the
+//                              ring was not mapped at the fork
 
 #include <cerrno>
 #include <csignal>
@@ -28,6 +30,7 @@
 #include "lib/oracles/calls.h"
 #include "lib/race.h"
 #include "lib/racer.h"
+#include "lib/ring_arena.h"
 
 namespace {
 
@@ -73,6 +76,8 @@ void check_context(at::Race& race, const char* call, long answer) {
                   syscall(SYS_io_getevents, id, 0L, 1L, &event, &none) < 0 ? -errno : 0);
     check_context(race, "io_cancel", io_cancel(id, &cb, &event));
     check_context(race, "io_destroy", io_destroy(id));
+    if (const int answer = at::move_inherited_ring(id); answer != -EFAULT)
+        check_context(race, "mremap", answer);
     race.shared().count(at::Counter::outside);
     // A request of its own to the parent's file, in memory of its own.
     const ssize_t got = pread(race.device_fd(0), place(0), 512, 0);

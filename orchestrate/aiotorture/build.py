@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from aiotorture import kernels, paths, processes
+from aiotorture import kernelpatch, kernels, paths, processes
 from aiotorture.errors import ConfigurationError
 from aiotorture.kernels import Kernel
 
@@ -64,16 +64,6 @@ def find_mutant(word: str) -> Mutant:
     return Mutant(path.stem, path.read_text())
 
 
-def _telling_line(text: str, marks: Sequence[str]) -> str:
-    """The first line with the first of the marks that occurs at all, else the last line."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    for mark in marks:
-        for line in lines:
-            if mark in line:
-                return line
-    return lines[-1] if lines else "no output"
-
-
 def run_step(argv: Sequence[str | Path], timeout_s: float, log: Path, what: str) -> None:
     """Runs a build step; all it says goes to `log`, one line of it into the error."""
     try:
@@ -85,7 +75,7 @@ def run_step(argv: Sequence[str | Path], timeout_s: float, log: Path, what: str)
     with log.open("a") as out:
         out.write(f"$ {' '.join(map(str, argv))}\n{said.stdout}\n")
     if said.returncode:
-        line = _telling_line(said.stdout, ERROR_MARKS)
+        line = kernelpatch.telling_line(said.stdout, ERROR_MARKS)
         raise ConfigurationError(f"{what}: {line} (log: {log})")
 
 
@@ -169,7 +159,7 @@ def _source_files() -> list[Path]:
 
 
 def _modules_key(kernel: Kernel, mutant: Mutant | None) -> str:
-    parts = [kernel.identity.encode(), kernel.build_id.encode()]
+    parts = [kernel.modules_id.encode()]
     parts.append(mutant.patch.encode() if mutant else b"")
     for path in _source_files():
         parts += [str(path.relative_to(paths.ROOT)).encode(), path.read_bytes()]
@@ -186,17 +176,6 @@ def _copy_sources(into: Path) -> None:
 def strip_debug(source: Path, target: Path) -> None:
     """What a guest takes: the module without its debug data."""
     _strip(source, target, "--strip-debug")
-
-
-def apply_patch(name: str, text: str, tree: Path) -> None:
-    """`patch -p1` without fuzz; ConfigurationError names the hunk that failed."""
-    patch = tree / "mutant.patch"
-    patch.write_text(text)
-    argv = ["patch", "-p1", "--batch", "--forward", "--fuzz=0", "-i", "mutant.patch"]
-    said = processes.output(argv, timeout_s=60, cwd=tree)
-    if said.returncode:
-        line = _telling_line(said.stdout, ("FAILED", "can't find", "malformed", "Only garbage"))
-        raise ConfigurationError(f"mutant {name} does not apply: {line}")
 
 
 def _kbuild(kernel: Kernel, tree: Path, name: str, log: Path, mutant: Mutant | None) -> None:
@@ -229,7 +208,7 @@ def modules(kernel: Kernel, mutant: Mutant | None = None) -> ModuleSet:
             with paths.published(destination) as scratch:
                 _copy_sources(scratch)
                 if mutant:
-                    apply_patch(mutant.name, mutant.patch, scratch)
+                    kernelpatch.apply(mutant.name, mutant.patch, scratch)
                 for name in MODULE_FOLDERS:
                     if name in shared:
                         shutil.copytree(base / name, scratch / name, dirs_exist_ok=True)

@@ -93,7 +93,7 @@ def fetch_source(row: Row) -> tuple[str, Path]:
 
 
 def _source_tree(archive: Archive, name: str, version: str) -> Path:
-    tree = _source_folder(name, version)
+    tree = source_folder(name, version)
     if tree.is_dir():
         return tree
     _need_space()
@@ -109,7 +109,7 @@ def _source_tree(archive: Archive, name: str, version: str) -> Path:
     return tree
 
 
-def _source_folder(name: str, version: str) -> Path:
+def source_folder(name: str, version: str) -> Path:
     return paths.cache_dir() / "sources" / f"{name}_{version}"
 
 
@@ -218,6 +218,21 @@ def _compile(row: Row, tree: Path, build: Path, log: Path) -> int:
     return progress.steps
 
 
+def make(tree: Path, build: Path, goals: list[str], timeout_s: float, what: str) -> None:
+    """More of a build that is done: ConfigurationError with the first error that make tells."""
+    argv = ["nice", "-n", NICENESS, *_make(tree, build), *goals]
+    log = build.parent / "make.log"
+    try:
+        said = processes.output(argv, timeout_s=timeout_s, env={**os.environ, **REPRODUCIBLE})
+    except subprocess.TimeoutExpired as error:
+        raise ConfigurationError(f"{what}: not done after {timeout_s:g} s") from error
+    log.write_text(said.stdout)
+    if said.returncode:
+        lines = [li.strip() for li in said.stdout.splitlines() if "rror" in li and ":" in li]
+        reason = lines[0] if lines else f"make ended with {said.returncode}"
+        raise ConfigurationError(f"{what}: {reason} (log: {log})")
+
+
 def _installed(row: Row, tree: Path, build: Path) -> Path:
     """The modules folder, as a distribution would lay it out, without debug data."""
     target = build.parent / "modules"
@@ -291,7 +306,7 @@ def build(row: Row, refresh: bool) -> Kernel:
     packages.ensure(packages.KERNEL_BUILD)
     with paths.locked(f"debug-{row.series}"):
         if last is not None and not refresh:
-            tree = _source_folder(row.source, last.version)
+            tree = source_folder(row.source, last.version)
             if tree.is_dir():
                 return _built(row, last.version, tree)
         version, tree = fetch_source(row)

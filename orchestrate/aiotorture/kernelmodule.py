@@ -1,8 +1,6 @@
 """A module of the kernel's own, patched and built anew: a planted bug, or the repair of a real one.
 
     linux-source-SERIES of the kernel's very version (signed) -> its folder -> patch -p1 -> Kbuild
-
-A patch begins with lines `Name: value`, an empty line, and then the diff; `Module` names the module.
 """
 
 from __future__ import annotations
@@ -10,12 +8,12 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from aiotorture import build, kernels, kerneltable, paths, processes
+from aiotorture import build, kernelpatch, kernels, kerneltable, paths, processes
 from aiotorture.archive import Archive
 from aiotorture.errors import ConfigurationError
+from aiotorture.kernelpatch import KernelPatch
 from aiotorture.kernels import Kernel
 
 UNPACK_TIMEOUT_S = 600.0
@@ -25,25 +23,6 @@ MAKEFILES = {
     "usb_f_fs": ("function", "obj-m := usb_f_fs.o\nusb_f_fs-y := f_fs.o\nccflags-y := -I$(src)/..\n"),
     "gadgetfs": ("legacy", "obj-m := gadgetfs.o\ngadgetfs-y := inode.o\nccflags-y := -I$(src)/..\n"),
 }
-
-
-@dataclass(frozen=True)
-class KernelPatch:
-    """A patch against one module of the kernel's sources."""
-
-    name: str
-    module: str
-    text: str
-
-
-def read_patch(path: Path) -> KernelPatch:
-    """ConfigurationError for a patch whose header names no module that can be built here."""
-    text = path.read_text()
-    header = dict(line.split(": ", 1) for line in text.split("\n\n", 1)[0].splitlines() if ": " in line)
-    module = header.get("Module", "")
-    if module not in MAKEFILES:
-        raise ConfigurationError(f"{path}: Module is {module!r}; there is: {', '.join(MAKEFILES)}")
-    return KernelPatch(path.stem, module, text)
 
 
 def _sources(kernel: Kernel) -> Path:
@@ -82,7 +61,7 @@ def built(kernel: Kernel, patches: Sequence[KernelPatch]) -> Path:
     with the first complaint of patch or compiler."""
     (name,) = {patch.module for patch in patches}
     texts = [patch.text.encode() for patch in patches]
-    key = paths.content_hash([kernel.identity.encode(), kernel.build_id.encode(), *texts])
+    key = paths.content_hash([kernel.modules_id.encode(), *texts])
     destination = paths.cache_dir() / "modules" / f"kernel-{key}"
     module = destination / f"{name}.ko"
     with paths.locked(f"modules-kernel-{key}"):
@@ -95,7 +74,7 @@ def built(kernel: Kernel, patches: Sequence[KernelPatch]) -> Path:
             tree = scratch / "tree"
             shutil.copytree(sources / FOLDER, tree / FOLDER)
             for patch in patches:
-                build.apply_patch(patch.name, patch.text, tree)
+                kernelpatch.apply(patch.name, patch.text, tree)
             folder, makefile = MAKEFILES[name]
             place = tree / FOLDER / folder
             (place / "Makefile").write_text(makefile)

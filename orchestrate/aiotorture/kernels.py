@@ -12,7 +12,17 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from aiotorture import buildroot, debugkernel, kerneltable, ownkernel, packages, paths, stockkernel
+from aiotorture import (
+    buildroot,
+    debugkernel,
+    kernelimage,
+    kernelpatch,
+    kerneltable,
+    ownkernel,
+    packages,
+    paths,
+    stockkernel,
+)
 from aiotorture.errors import ConfigurationError
 from aiotorture.kerneltable import (
     HOST_TOOLS,
@@ -43,7 +53,7 @@ def names(words: Sequence[str]) -> list[str]:
             found.append(ownkernel.name_for(Path(word)))
             continue
         row_of(base)
-        if mode and mode not in PREEMPT_MODES:
+        if mode and mode not in PREEMPT_MODES and not kernelpatch.is_patch(mode):
             raise ConfigurationError(f"preemption {mode!r}: one of {', '.join(PREEMPT_MODES)}")
         found.append(word)
     return found
@@ -97,6 +107,9 @@ def ensure(name: str) -> Kernel:
     """The pinned kernel, or a newly fetched or built one."""
     if name == Kind.HOST.value:
         return host()
+    base, word = split_name(name)
+    if kernelpatch.is_patch(word):
+        return kernelimage.built(ensure(base), kernelpatch.named(word))
     row = row_of(name)
     if row.kind is Kind.OWN:
         return _with_preemption(ownkernel.resolve(row), name)

@@ -2,6 +2,7 @@
 
     NAME            a row: 6.1, 6.12-rt, kasan, 7.3-kasan, one that `kernels add` entered
     NAME+MODE       the same kernel booted with preempt=MODE, where it has PREEMPT_DYNAMIC
+    NAME+PATCH      a debug kernel linked anew with PATCH.patch of mutants/kernel/
 """
 
 from __future__ import annotations
@@ -82,6 +83,13 @@ class Kernel:
     features: tuple[str, ...] = ()
     cmdline: tuple[str, ...] = ()
     config_id: str = ""
+    # the build that modules are built against, where the image is of another one
+    built_for: str = ""
+
+    @property
+    def modules_id(self) -> str:
+        """What a module that is built for it depends on."""
+        return f"{self.identity} {self.built_for or self.build_id}"
 
     @property
     def identity(self) -> str:
@@ -173,7 +181,7 @@ def rows() -> dict[str, Row]:
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """(row, preemption mode or nothing)."""
+    """(row, preemption mode, patch or nothing)."""
     base, _, mode = name.partition("+")
     return base, mode
 

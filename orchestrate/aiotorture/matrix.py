@@ -113,13 +113,15 @@ def _controls(
     selection: Selection, table: dict[str, Any], series: str, chosen: Sequence[str], time: str
 ) -> list[Cell]:
     cells = []
+    # drivers and files are judged by the oracles that zcdma's planted bugs try
+    rows = {targets.named(name).row for name in chosen}
+    tried = {"poll", targets.GADGET} & rows | ({"zcdma"} if rows - {"poll"} else set())
+    source = kernels.row_of(series).source if series != "local" else ""
     for entry in table["control"]:
         target = entry.get("target", "zcdma")
-        # drivers and files are judged by the oracles that zcdma's planted bugs try
-        rows = {targets.named(name).row for name in chosen}
-        if target not in ({"poll"} & rows | ({"zcdma"} if rows - {"poll"} else set())):
+        if targets.named(target).row not in tried or entry.get("source", source) != source:
             continue
-        planted = entry.get("mutant") or f"{target}-{entry['knobs']['plant']}"
+        planted = entry.get("mutant") or f"{target}-{entry.get('knobs', {}).get('plant', '')}".rstrip("-")
         cell_id = f"{series}-control-{planted}"
         row = table["plan"][entry["plan"]]
         seed = cell_seed(selection.seed, cell_id)

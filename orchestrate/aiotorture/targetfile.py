@@ -30,6 +30,7 @@ from typing import Any
 
 from aiotorture import build, initramfs, kernelmodule, kernels, paths, processes
 from aiotorture.errors import ConfigurationError, HarnessError
+from aiotorture.kernelpatch import KernelPatch
 from aiotorture.kernels import Kernel
 from aiotorture.plan import duration_ns, size_bytes
 
@@ -74,7 +75,7 @@ class TargetFile:
     tear_down: tuple[str, ...] = ()
     marks: bool = False
     # of the kernel's own modules among `needs`; planted bugs and repairs, never in a file
-    patches: tuple[kernelmodule.KernelPatch, ...] = ()
+    patches: tuple[KernelPatch, ...] = ()
     image: Image | None = None
     knobs: Mapping[str, str] = field(default_factory=dict)
 
@@ -270,7 +271,7 @@ class _Reader:
 
 def _build_key(target: TargetFile, kernel: Kernel, source: Path) -> str:
     files = sorted(each for each in source.rglob("*") if each.is_file() and _is_source(each))
-    parts = [kernel.identity.encode(), kernel.build_id.encode(), target.module_name.encode()]
+    parts = [kernel.modules_id.encode(), target.module_name.encode()]
     for each in files:
         parts += [str(each.relative_to(source)).encode(), each.read_bytes()]
     return paths.content_hash(parts)

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from aiotorture import build, kernelmodule, paths, sites, targetfile
+from aiotorture import build, kernelpatch, paths, sites, targetfile
 from aiotorture.agentlink import Json
 from aiotorture.errors import ConfigurationError
 from aiotorture.kernels import Kernel
@@ -167,19 +167,13 @@ def _gadget(name: str, *patches: str) -> Target:
     """Its scenario's requests have a shape of their own: what a target.toml says of them is not its."""
     target = replace(_of_file(_gadgets()[name], GADGET), knobs={})
     assert target.described is not None
-    read = tuple(kernelmodule.read_patch(_kernel_patch(patch)) for patch in patches)
+    read = tuple(map(kernelpatch.named, patches))
+    for patch in read:
+        if patch.module == kernelpatch.IMAGE:
+            raise ConfigurationError(f"{patch.name} is of the kernel's image: --kernel kasan+{patch.name}")
     return replace(
         target, name="+".join((name, *patches)), described=replace(target.described, patches=read)
     )
-
-
-def _kernel_patch(name: str) -> Path:
-    folders = (paths.ROOT / "mutants" / "kernel", paths.ORCHESTRATE / "targets" / "gadget" / "repairs")
-    for folder in folders:
-        if (folder / f"{name}.patch").is_file():
-            return folder / f"{name}.patch"
-    there = sorted(path.stem for folder in folders for path in folder.glob("*.patch"))
-    raise ConfigurationError(f"unknown patch {name!r} of a kernel's module; there is: {', '.join(there)}")
 
 
 def names() -> tuple[str, ...]:

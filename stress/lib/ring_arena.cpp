@@ -56,4 +56,12 @@ bool RingArena::place(io_context_t& id, std::string& why) {
     return true;
 }
 
+int move_inherited_ring(io_context_t id) {
+    void* to = mmap(nullptr, page_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (to == MAP_FAILED)
+        return -errno;
+    void* moved = mremap(id, page_bytes, page_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, to);
+    return moved == MAP_FAILED ? -errno : 0;
+}
+
 } // namespace at

@@ -39,4 +39,8 @@ private:
     std::uintptr_t end_ = 0;
 };
 
+// In a child: mremap(2) of the first page of a ring that it has from its parent, whose contexts are
+// not its own.  0 or -errno; -EFAULT when the ring was not there at the fork.
+int move_inherited_ring(io_context_t id);
+
 } // namespace at

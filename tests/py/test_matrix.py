@@ -101,3 +101,15 @@ def test_what_is_wrong_is_said_in_one_line(selection: Selection, words: str) -> 
         matrix.cells(selection)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_gadget_s_control_is_a_planted_bug_of_its_driver_where_the_sources_are_those() -> None:
+    def controls(target: str, series: str) -> list[str]:
+        chosen = matrix.cells(Selection(targets=(target,), kernels=(series,)))
+        return [cell.target for cell in chosen if cell.control]
+
+    planted = "functionfs+ffs-cancel-forgets-request"
+    assert planted in controls("functionfs", "6.1") and planted in controls("functionfs", "kasan")
+    assert controls("functionfs", "6.12") == ["zcdma", "zcdma"]
+    assert controls("zcdma", "6.1") == ["zcdma", "zcdma"]
+    assert set(controls("poll", "6.1")) == {"poll"}

@@ -8,7 +8,7 @@ from typing import cast
 
 from aiotorture.agentlink import AgentLink
 from aiotorture.kernels import Kernel
-from aiotorture.lanes.base import Fate, Lane, Starvation, Subject, SubjectSpec
+from aiotorture.lanes.base import Fate, Lane, Preload, Starvation, Subject, SubjectSpec
 from aiotorture.lanes.warm import WarmLane
 
 ONE_CPU = SubjectSpec(cast(Kernel, "kernel"), 1)
@@ -112,3 +112,14 @@ def test_a_file_is_brought_once_and_again_when_it_has_changed() -> None:
     for content in (b"one", b"one", b"two"):
         guest.bring("/lib/at/zcdma.ko", content)
     assert len(guest.there.pushed) == 2
+
+
+def test_what_was_set_up_before_the_guest_was_saved_serves_one_cell() -> None:
+    guests = Guests()
+    lane = WarmLane(guests)
+    mounted = SubjectSpec(cast(Kernel, "kernel"), 2, preload=Preload((), commands=("mount",)))
+    for _ in range(2):
+        with lane.subject(mounted) as subject:
+            assert not subject.stays
+            subject.clean = True
+    assert guests.running == 0 and len(guests.made) == 2

@@ -18,7 +18,7 @@ from aiotorture.cli import parser
 from aiotorture.errors import ConfigurationError
 from aiotorture.matrix import Cell
 from aiotorture.plan import duration_ns
-from aiotorture.score import alone, planted, repeats, search, table, trials, workers
+from aiotorture.score import alone, kernel_mutants, planted, repeats, search, table, trials, workers
 from aiotorture.score.planted import Method, Planted
 
 SEEDS = 3
@@ -54,7 +54,10 @@ def _on_signal(_number: int, _frame: object) -> None:
 def _arguments(arguments: Sequence[str]) -> argparse.Namespace:
     jobs = max(1, (os.cpu_count() or 1) // 2)
     made = parser("score")
-    made.add_argument("--mutant", action="append", metavar="M", help="only this one (repeatable)")
+    made.add_argument("--mutant", action="append", metavar="M",
+                      help="only this one, of the driver or kernel/NAME (repeatable)")
+    made.add_argument("--set", choices=kernel_mutants.SETS, default="driver",
+                      help="the mutants of mutants/driver, mutants/kernel or both (default driver)")
     made.add_argument("--seeds", type=int, default=SEEDS, metavar="N", help="trials of each")
     made.add_argument("--seed", type=int, default=1, metavar="N", help="the first trial's seed")
     made.add_argument("--kernel", metavar="K[,K…]",
@@ -105,7 +108,8 @@ class _Score:
             blind_full=given.blind_full,
             without=tuple(given.without),
         )
-        self.chosen = [planted.correct()] if given.correct else planted.planted(given.mutant or ())
+        wanted = given.mutant or ()
+        self.chosen = [planted.correct()] if given.correct else kernel_mutants.chosen(wanted, given.set)
         self.file = trials.CORRECT if given.correct else trials.SCORE
         existing = given.alone or given.repro or given.table
         self.folder = _folder(given.out, given.resume or bool(existing))
@@ -213,11 +217,11 @@ class _Score:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, _on_signal)
         jobs = min(self.given.jobs, len(tasks))
-        series = rows or self.method.kernels
+        series = rows or ones[0].method(self.method).kernels
         with workers.benches(self._sample(ones, series), self.folder, jobs) as made:
             described = rundir.describe_run(
                 self.folder, ["./aiotorture", *sys.argv[1:]], "score", made[0].kernels,
-                accel.chosen(Path(made[0].kernels[series[0]].image)), jobs, len(tasks),
+                accel.chosen(Path(next(iter(made[0].kernels.values())).image)), jobs, len(tasks),
             )  # fmt: skip
             results.write_run(self.folder, described)
             workers.Workers(made).run(tasks)
@@ -287,16 +291,18 @@ def main(arguments: Sequence[str]) -> int:
     made = score.kept() if given.table else score.searches()
     rows = table.rows(made)
     replayed = repeats.read(score.folder)
-    lines = table.summary(rows, score.method.budget_s) + repeats.summary(replayed)
-    text = table.markdown(rows, repeats.by_mutant(replayed))
+    lines = kernel_mutants.summary(rows, score.method.budget_s) + repeats.summary(replayed)
+    text = kernel_mutants.markdown(rows, repeats.by_mutant(replayed))
     (score.folder / table.TABLE).write_text(text)
     if given.table:
         if not rows:
             raise ConfigurationError(f"nothing is kept in {score.folder}")
         muted = trials.read(score.folder, alone.ALONE)
+        driver, of_kernel = kernel_mutants.apart(rows)
         part = table.readme_part(
-            rows, _how(made), lines, repeats.by_mutant(replayed), alone.markdown(muted) if muted else ""
-        )
+            driver, _how(made), lines, repeats.by_mutant(replayed), alone.markdown(muted) if muted else "",
+            table.markdown(of_kernel, repeats.by_mutant(replayed)) if of_kernel else "",
+        )  # fmt: skip
         table.put_between_marks(Path(given.table), part)
         score.say(f"{given.table}: {len(rows)} mutants, from {score.folder}")
         return 0

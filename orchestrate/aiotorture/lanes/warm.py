@@ -37,12 +37,13 @@ class WarmLane(Lane):
         with held:
             if subject is None:
                 subject = held.enter_context(self._lane.subject(spec))
-                subject.stays = True
+                # what was set up before the guest was saved is taken down by its first cell
+                subject.stays = spec.preload is None or not spec.preload.commands
             else:
                 subject.begin_again()
             subject.clean = False
             yield subject
-            if subject.clean and subject.fate() is Fate.ALIVE:
+            if subject.stays and subject.clean and subject.fate() is Fate.ALIVE:
                 self._kept[spec] = (subject, held.pop_all())
 
     def cool(self) -> None:

@@ -41,6 +41,31 @@ class Planted:
     def race(self) -> bool:
         return self.header.get("Race", "").startswith("yes")
 
+    # --- what another kind of mutant says for itself (score/kernel_mutants.py)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Of its cells; none: those of the profile."""
+        return ()
+
+    def kernel_for(self, name: str) -> str:
+        """Where it is planted, for cells of this kernel."""
+        return name
+
+    @property
+    def cell_mutant(self) -> build.Mutant | None:
+        """What its cells carry."""
+        return self.mutant
+
+    @property
+    def rounds(self) -> int:
+        """How often the profile's cells are gone through, each time with other seeds."""
+        return 1
+
+    def method(self, asked: Method) -> Method:
+        """How it is searched for, when this was asked for."""
+        return asked
+
 
 @dataclass(frozen=True)
 class Method:
@@ -86,6 +111,7 @@ def identity(one: Planted, method: Method) -> str:
     folders = [paths.ROOT / name for name in ("driver", "fault", "stress")]
     sources = paths.tree_hash(folders, frozenset({".c", ".h", ".cpp"}))
     plans = (paths.ORCHESTRATE / "matrix.toml").read_text()
+    method = one.method(method)
     if not one.race:
         method = dataclasses.replace(method, blind=False, blind_full=False)
     parts = [one.mutant.patch if one.mutant else "", repr(method), sources, plans]

@@ -29,6 +29,8 @@ BLIND_TIMES = 20
 # are not in the count, at the rates seen under emulation. They are counted as if they had been made,
 # so that no ratio profits from them.
 UNTOLD_REQUESTS = 500
+# Between the seeds of two rounds, so that no trial repeats what another one did.
+ROUNDS_APART = 1 << 20
 
 Run = Callable[[matrix.Cell], CellResult]
 Leg = tuple[Sequence[matrix.Cell], float]
@@ -69,22 +71,30 @@ def cells_for(
     one: Planted, kernel: str, seed: int, slice_time: str, without: tuple[str, ...] = ()
 ) -> list[matrix.Cell]:
     """The search profile with this mutant; ids say the seed, so that results of several fit together."""
-    selection = matrix.Selection(
-        kernels=(kernel,), mutant=None, seed=seed, time=slice_time, profile="search"
-    )
-    plain = [cell for cell in matrix.cells(selection) if not cell.control]
     muted = "".join(f"-no-{oracle.replace('/', '-')}" for oracle in without)
-    with_mutant = [
-        dataclasses.replace(
-            cell,
-            mutant=one.mutant,
-            id=f"{cell.id}-{one.name}{muted}-s{seed}",
-            end_at_finding=True,
-            mute=without,
+    ordered: list[matrix.Cell] = []
+    for again in range(one.rounds):
+        selection = matrix.Selection(
+            kernels=(one.kernel_for(kernel),),
+            targets=one.targets,
+            seed=seed + again * ROUNDS_APART,
+            time=slice_time,
+            profile="search",
         )
-        for cell in plain
-    ]
-    return in_order(with_mutant, seed)
+        round_no = f"-{again}" if again else ""
+        with_mutant = [
+            dataclasses.replace(
+                cell,
+                mutant=one.cell_mutant,
+                id=f"{cell.id}-{one.name}{muted}-s{seed}{round_no}",
+                end_at_finding=True,
+                mute=without,
+            )
+            for cell in matrix.cells(selection)
+            if not cell.control
+        ]
+        ordered += in_order(with_mutant, selection.seed)
+    return ordered
 
 
 def blindly(cell: matrix.Cell) -> matrix.Cell:
@@ -156,6 +166,7 @@ def search(one: Planted, seed: int, method: Method, run: Run) -> Trial:
     """The default search, and for a race, when asked for, blind stress of the same cells in the same
     order: at most the same time, and BLIND_TIMES the requests. Whoever keeps the trial gives it the
     identity that it began with: sources may change under a search."""
+    method = one.method(method)
     legs = [
         (cells_for(one, kernel, seed, method.slice_time, method.without), share_s)
         for kernel, share_s in method.shares()

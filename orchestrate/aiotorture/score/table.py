@@ -176,13 +176,15 @@ def summary(table: Sequence[Row], budget_s: float) -> list[str]:
 
 
 def readme_part(
-    table: Sequence[Row], how: str, said: Sequence[str], repeats: Mapping[str, str], alone: str
+    table: Sequence[Row], how: str, said: Sequence[str], repeats: Mapping[str, str], alone: str,
+    others: str = "",
 ) -> str:
     """What stands between the two marks: how it was measured, the summary, what each oracle finds
-    alone, and the table, folded up."""
+    alone, and the table, folded up; `others` is another table, whole."""
     head = [BEGIN, how, "", *(f"- {line}" for line in said), ""]
     fold = ["<details><summary>each mutant</summary>", "", markdown(table, repeats), "</details>"]
-    return "\n".join([*head, *([alone] if alone else []), *fold, END])
+    more = ["", others] if others else []
+    return "\n".join([*head, *([alone] if alone else []), *fold, *more, END])
 
 
 def put_between_marks(path: Path, part: str) -> None:

@@ -47,6 +47,8 @@ class Workers:
         def run(cell: Cell) -> CellResult:
             if self._stop.is_set():
                 raise _Stopped
+            if cell.kernel not in bench.kernels:  # one with a bug in its image is linked in its turn
+                bench.kernels[cell.kernel] = kernels.ensure(cell.kernel)
             result = run_cell(cell, bench)
             results.append(bench.run_dir, result)
             return result

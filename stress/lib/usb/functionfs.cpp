@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <linux/usb/functionfs.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "lib/system.h"
@@ -25,16 +26,19 @@ void add_interface(DescriptorBytes& bytes, std::uint32_t endpoints, std::uint16_
         bytes.add(endpoint_descriptor(endpoint_address(i), packet));
 }
 
-// struct usb_functionfs_descs_head_v2, the counts that its flags announce, then the descriptors.
-std::string descriptors(std::uint32_t endpoints) {
+// struct usb_functionfs_descs_head_v2, the eventfd and the counts that its flags announce, then the
+// descriptors.  The driver tells the eventfd of each request that has none of its own, after the
+// request was completed (f_fs.c, ffs_user_copy_worker()).
+std::string descriptors(std::uint32_t endpoints, int told) {
     DescriptorBytes body;
+    body.add(htole32(static_cast<std::uint32_t>(told)));
     body.add(htole32(1 + endpoints));
     body.add(htole32(1 + endpoints));
     add_interface(body, endpoints, 64);
     add_interface(body, endpoints, 512);
     usb_functionfs_descs_head_v2 head{};
     head.magic = htole32(FUNCTIONFS_DESCRIPTORS_MAGIC_V2);
-    head.flags = htole32(FUNCTIONFS_HAS_FS_DESC | FUNCTIONFS_HAS_HS_DESC);
+    head.flags = htole32(FUNCTIONFS_HAS_FS_DESC | FUNCTIONFS_HAS_HS_DESC | FUNCTIONFS_EVENTFD);
     head.length = htole32(static_cast<std::uint32_t>(sizeof head + body.text().size()));
     DescriptorBytes all;
     all.add(head);
@@ -62,7 +66,11 @@ void put(int fd, const std::string& bytes, const char* what) {
 
 class FunctionFs : public Gadget {
 public:
-    using Gadget::Gadget;
+    FunctionFs(const std::string& ep0_path, std::uint32_t endpoints)
+        : Gadget(ep0_path, endpoints), told_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+        if (!told_)
+            throw_errno("eventfd");
+    }
 
     const char* driver() const override { return "functionfs"; }
 
@@ -70,7 +78,7 @@ public:
         ep0_ = Fd(::open(ep0_path_.c_str(), O_RDWR | O_CLOEXEC));
         if (!ep0_)
             throw_errno("open " + ep0_path_);
-        put(ep0_.get(), descriptors(endpoints_), "descriptors");
+        put(ep0_.get(), descriptors(endpoints_, told_.get()), "descriptors");
         put(ep0_.get(), strings(), "strings");
         for (std::uint32_t i = 0; i < endpoints_; ++i) {
             const std::string path = folder_ + "/ep" + std::to_string(i + 1);
@@ -101,6 +109,8 @@ private:
         if (!write_file(path, name + "\n") && !(name.empty() && errno == ENODEV))
             throw_errno("write '" + name + "' to " + path);
     }
+
+    const Fd told_;
 };
 
 } // namespace

@@ -433,11 +433,12 @@ void GadgetRace::reap_loop(std::uint32_t index, Random& random) {
 // --- cancellers ----------------------------------------------------------------------------------
 
 std::uint32_t GadgetRace::choose(Random& random) const {
+    const double early = knobs_.real("early");
     auto fits = [&](std::uint32_t index) {
         const Slot& slot = shared_.slots[index];
         const SlotState state = state_of(slot.word.load(std::memory_order_relaxed));
         // In io_submit() now: a race too, but such a request may be uncancellable afterwards.
-        if (!in_flight(state) || (state == SlotState::prepared && random.below(64)))
+        if (!in_flight(state) || (state == SlotState::prepared && !random.chance(early)))
             return false;
         // Once in a while a request is cancelled again.
         return slot.lost_cancels.load(std::memory_order_relaxed) == 0 || random.below(128) == 0;
