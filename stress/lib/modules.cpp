@@ -34,11 +34,13 @@ std::vector<std::string>& loaded() {
     return names;
 }
 
-// What is to be written into the injector's files, in this order and by one child: under emulation
-// a fork takes milliseconds, and a plan is a hundred files.
+// What is to be written into files, the injector's or of a whole path, in this order and by one
+// child: under emulation a fork takes milliseconds, and a plan is a hundred files.
 class Settings {
 public:
-    void set(const std::string& file, const std::string& value) { all_.emplace_back(file, value); }
+    void set(const std::string& file, const std::string& value) {
+        all_.emplace_back(file[0] == '/' ? file : injector + file, value);
+    }
 
     void set_rule(const std::string& rule, const Fault& fault) {
         set(rule + "phase", fault.phase);
@@ -63,8 +65,8 @@ public:
     void write() {
         const auto answer = bounded_call(file_bound, [&](std::string& refused) {
             for (const auto& [file, value] : all_) {
-                refused = "fail_injector/" + file;
-                if (!write_file(injector + file, value + "\n"))
+                refused = file;
+                if (!write_file(file, value + "\n"))
                     return -errno;
             }
             return 0;
@@ -207,16 +209,18 @@ void place_sites(const std::vector<std::string>& sites, double share) {
     std::string names;
     for (const std::string& site : sites)
         names += site + " ";
-    set("site_ppm", std::to_string(std::lround(share * 1e6)));
     // A probe that is optimised makes the next one wait for a grace period of all tasks
     // (kernel/kprobes.c, kprobe_optimizer()): that begins when all are there.
     constexpr char optimises[] = "/proc/sys/debug/kprobes-optimization";
     const bool waits = read_file(optimises).value_or("").starts_with('1');
+    Settings settings;
+    settings.set("site_ppm", std::to_string(std::lround(share * 1e6)));
     if (waits)
-        bounded_write(optimises, "0\n", file_bound);
-    set("sites", names + "\n");
+        settings.set(optimises, "0");
+    settings.set("sites", names);
     if (waits)
-        bounded_write(optimises, "1\n", file_bound);
+        settings.set(optimises, "1");
+    settings.write();
 }
 
 std::string read_sites() {
