@@ -222,7 +222,8 @@ bool Race::run() {
     if (setup_.cookie_in_offset)
         windows_ =
             WindowControl::open(shared_, aim_of(setup_.plan, knobs_), knobs_.real("stretch"));
-    if (knobs_.integer("sites") || knobs_.real("stretch") > 0)
+    drawn_out_ = knobs_.integer("sites") > 0 && !blind_ && shared_.cpus > 1;
+    if (drawn_out_ || knobs_.real("stretch") > 0)
         stretched_ = StretchedTime::open();
     if (knobs_.integer("bounce") &&
         read_file("/proc/cmdline").value_or("").find(",force") == std::string::npos) {

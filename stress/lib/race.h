@@ -173,6 +173,7 @@ private:
     void cancel_one(std::uint32_t slot);
     std::uint32_t choose_target(Random& random);
     std::uint32_t any_in_flight(Random& random) const;
+    std::uint32_t in_submission(Random& random) const;
 
     int reap(std::uint32_t context, long min_nr, std::uint64_t timeout_ns);
     void on_event(const io_event& event, bool destroyed, std::uint64_t ring_empty_ns);
@@ -221,6 +222,7 @@ private:
     RingArena rings_;
     std::atomic<std::uint32_t> nodev_seen_{0};
     std::unique_ptr<WindowControl> windows_; // none: blind
+    bool drawn_out_ = false; // the plan has sites
     std::unique_ptr<StretchedTime> stretched_; // none: nothing is drawn out
     std::atomic<std::uint32_t> storm_target_{max_slots};
     std::atomic<std::uint32_t> storm_{0};   // the number of the storm that rages

@@ -29,9 +29,33 @@ std::uint32_t Race::any_in_flight(Random& random) const {
     return chosen;
 }
 
+// One that the driver may be about to queue, which sites draw out as anything else.
+std::uint32_t Race::in_submission(Random& random) const {
+    const SubmitterState& submitter = *submitters_[random.below(geometry_.submitters)];
+    const std::uint32_t head = submitter.head.load(std::memory_order_acquire);
+    const std::uint32_t span = std::min({head, geometry_.depth, recent_kept});
+    std::uint32_t chosen = max_slots;
+    std::uint32_t seen = 0;
+    for (std::uint32_t age = 0; age < span; ++age) {
+        const std::uint32_t index =
+            submitter.recent[(head - 1 - age) % recent_kept].load(std::memory_order_relaxed);
+        const std::uint64_t word = shared_.slots[index].word.load(std::memory_order_relaxed);
+        if (state_of(word) != SlotState::prepared)
+            continue;
+        if (windows_ && windows_->being_submitted(index, generation_of(word)))
+            return index;
+        if (random.below(++seen) == 0)
+            chosen = index;
+    }
+    return chosen;
+}
+
 std::uint32_t Race::choose_target(Random& random) {
     if (blind_)
         return any_in_flight(random);
+    if (drawn_out_ && random.below(4) == 0)
+        if (const std::uint32_t target = in_submission(random); target < max_slots)
+            return target;
     if (const std::uint32_t wanted = windows_ ? windows_->wanted_cancel() : max_slots;
         wanted < max_slots)
         return wanted;

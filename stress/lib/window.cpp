@@ -155,6 +155,12 @@ bool WindowControl::is_awaited(std::uint32_t slot) const {
            tries_[number - 1].in_use.load(std::memory_order_relaxed);
 }
 
+bool WindowControl::being_submitted(std::uint32_t slot, std::uint64_t generation) const {
+    const auto* words = reinterpret_cast<const std::uint64_t*>(memory_);
+    const std::uint64_t word = load(words[slot * AT_NR_RACERS + AT_SUBMITTER]);
+    return AT_WORD_COOKIE(word) == cookie_of(slot, generation) && AT_WORD_PHASE(word) < AT_QUEUE;
+}
+
 bool WindowControl::started(std::uint32_t slot, std::uint64_t generation) const {
     const auto* words = reinterpret_cast<const std::uint64_t*>(memory_);
     return AT_WORD_COOKIE(load(words[slot * AT_NR_RACERS + AT_DEVICE])) ==

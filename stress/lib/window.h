@@ -62,6 +62,8 @@ public:
     using Chooser = std::function<std::optional<Target>(Random&, bool next)>;
     // Is a racer on its way to the request in that slot?  Its cancellation would end the try.
     bool is_awaited(std::uint32_t slot) const;
+    // Is its submitter at it now: past the first mark, and not yet at the last?
+    bool being_submitted(std::uint32_t slot, std::uint64_t generation) const;
     // Has the device taken it?
     bool started(std::uint32_t slot, std::uint64_t generation) const;
 
