@@ -65,6 +65,7 @@ def _arguments(arguments: Sequence[str]) -> argparse.Namespace:
     made.add_argument("--time", default=f"{planted.BUDGET_S:g}s", metavar="D",
                       help="guest time that a search may take")
     made.add_argument("--slice", default=planted.SLICE, metavar="D", help="length of each race")
+    made.add_argument("--cpus", type=int, choices=(1, 2), help="guests with so many CPUs alone")
     made.add_argument("--blind", action="store_true",
                       help="then blind stress for races, up to the time or 20 times the requests")
     made.add_argument("--blind-full", action="store_true", help="--blind, always up to the time")
@@ -107,6 +108,7 @@ class _Score:
             blind=given.blind or given.blind_full,
             blind_full=given.blind_full,
             without=tuple(given.without),
+            cpus=given.cpus,
         )
         wanted = given.mutant or ()
         self.chosen = [planted.correct()] if given.correct else kernel_mutants.chosen(wanted, given.set)

@@ -70,7 +70,8 @@ class Planted:
 @dataclass(frozen=True)
 class Method:
     """How a mutant is searched for. `blind`: races are given to blind stress as well; `blind_full`:
-    that goes on to the end of the budget. `without`: oracles whose findings do not count."""
+    that goes on to the end of the budget. `without`: oracles whose findings do not count. `cpus`: guests
+    with so many alone."""
 
     kernels: tuple[str, ...]
     budget_s: float = BUDGET_S
@@ -78,6 +79,7 @@ class Method:
     blind: bool = False
     blind_full: bool = False
     without: tuple[str, ...] = ()
+    cpus: int | None = None
 
     def shares(self) -> list[tuple[str, float]]:
         """Each kernel with its part of the budget, in guest-seconds; they add up to it."""

@@ -68,9 +68,15 @@ def in_order(cells: Sequence[matrix.Cell], seed: int) -> list[matrix.Cell]:
 
 
 def cells_for(
-    one: Planted, kernel: str, seed: int, slice_time: str, without: tuple[str, ...] = ()
+    one: Planted,
+    kernel: str,
+    seed: int,
+    slice_time: str,
+    without: tuple[str, ...] = (),
+    cpus: int | None = None,
 ) -> list[matrix.Cell]:
-    """The search profile with this mutant; ids say the seed, so that results of several fit together."""
+    """The search profile with this mutant; ids say the seed, so that results of several fit together.
+    `cpus`: cells with so many alone."""
     muted = "".join(f"-no-{oracle.replace('/', '-')}" for oracle in without)
     ordered: list[matrix.Cell] = []
     for again in range(one.rounds):
@@ -91,7 +97,7 @@ def cells_for(
                 mute=without,
             )
             for cell in matrix.cells(selection)
-            if not cell.control
+            if not cell.control and cpus in (None, cell.cpus)
         ]
         ordered += in_order(with_mutant, selection.seed)
     return ordered
@@ -168,7 +174,7 @@ def search(one: Planted, seed: int, method: Method, run: Run) -> Trial:
     identity that it began with: sources may change under a search."""
     method = one.method(method)
     legs = [
-        (cells_for(one, kernel, seed, method.slice_time, method.without), share_s)
+        (cells_for(one, kernel, seed, method.slice_time, method.without, method.cpus), share_s)
         for kernel, share_s in method.shares()
     ]
     aimed = walk(legs, run)
