@@ -184,15 +184,15 @@ void place_sites(const std::vector<std::string>& sites, double share) {
     for (const std::string& site : sites)
         names += site + " ";
     set("site_ppm", std::to_string(std::lround(share * 1e6)));
-    // A probe that is optimised makes the next one wait for a grace period of all tasks
-    // (kernel/kprobes.c, kprobe_optimizer()): that begins when all are there.
-    constexpr char optimises[] = "/proc/sys/debug/kprobes-optimization";
-    const bool waits = read_file(optimises).value_or("").starts_with('1');
-    if (waits)
-        bounded_write(optimises, "0\n", file_bound);
     set("sites", names + "\n");
-    if (waits)
-        bounded_write(optimises, "1\n", file_bound);
+}
+
+bool optimise_probes(bool optimise) {
+    constexpr char optimises[] = "/proc/sys/debug/kprobes-optimization";
+    const bool before = read_file(optimises).value_or("").starts_with('1');
+    if (before != optimise)
+        bounded_write(optimises, optimise ? "1\n" : "0\n", file_bound);
+    return before;
 }
 
 std::string read_sites() {
