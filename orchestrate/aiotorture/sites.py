@@ -25,7 +25,7 @@ from aiotorture.plan import Plan, duration_ns, number
 OBJDUMP = ("objdump", "-d", "-r", "--no-show-raw-insn", "-j", ".text")
 OBJDUMP_TIMEOUT_S = 120.0
 # What the agent's knob site_turn is when no plan says it.
-TURN = "300ms"
+TURN = "0ms"
 # After so many the first come again: a request to the agent is one line.
 MOST = 2048
 # Of the cache: another way to weigh makes other draws.

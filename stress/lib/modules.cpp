@@ -209,18 +209,20 @@ void place_sites(const std::vector<std::string>& sites, double share) {
     std::string names;
     for (const std::string& site : sites)
         names += site + " ";
-    // A probe that is optimised makes the next one wait for a grace period of all tasks
-    // (kernel/kprobes.c, kprobe_optimizer()): that begins when all are there.
-    constexpr char optimises[] = "/proc/sys/debug/kprobes-optimization";
-    const bool waits = read_file(optimises).value_or("").starts_with('1');
     Settings settings;
     settings.set("site_ppm", std::to_string(std::lround(share * 1e6)));
-    if (waits)
-        settings.set(optimises, "0");
     settings.set("sites", names);
-    if (waits)
-        settings.set(optimises, "1");
     settings.write();
+}
+
+bool optimise_probes(bool optimise) {
+    constexpr char optimises[] = "/proc/sys/debug/kprobes-optimization";
+    const bool before = read_file(optimises).value_or("").starts_with('1');
+    if (before != optimise)
+        bounded_write(optimises, optimise ? "1
+" : "0
+", file_bound);
+    return before;
 }
 
 std::string read_sites() {

@@ -28,8 +28,13 @@ bool wait_for_node(const std::string& path);
 std::vector<std::string> arm_faults(const Plan& plan, bool windows, bool probes);
 // Ends what arm_faults() and place_sites() began.
 void disarm_faults();
-// Instructions that are drawn out in a share of their passages, in place of those before; none: off.
+// Instructions that are drawn out in a share of their passages, in place of those before; none:
+// off.
 void place_sites(const std::vector<std::string>& sites, double share);
+// May the kernel make jumps of probes?  What was so before.  It does that later, while racers run,
+// and keeps who places the next probe waiting for a grace period of all tasks (kernel/kprobes.c,
+// kprobe_optimizer()).
+bool optimise_probes(bool optimise);
 // The injector's file: what became of each.
 std::string read_sites();
 // The `faults` member of a result; fired in total is added to `fired`.

@@ -49,6 +49,8 @@ void SiteTurns::place() {
     if (!any())
         return;
     count();
+    if (!placed_)
+        optimised_ = optimise_probes(false);
     place_sites(group(), share_);
     placed_ = true;
 }
@@ -58,6 +60,8 @@ void SiteTurns::remove() {
         return;
     count();
     place_sites({}, share_);
+    if (optimised_)
+        optimise_probes(true);
     placed_ = false;
 }
 
@@ -127,7 +131,7 @@ void SiteTurns::Taking::take_turns() {
     while (!ending_.wait_for(lock, turns_.turn_, [this] { return ends_; })) {
         if (!healthy_())
             continue;
-        turns_.next_ += turns_.at_once_;
+        turns_.next();
         try {
             turns_.place();
         } catch (const std::runtime_error&) {

@@ -4,7 +4,8 @@
 //     [ first group ][ second ][ third ][ ... the first again
 //
 // Each instruction that is probed costs its passages some time, so that few stand at once; each
-// turn replaces them by the next of the list that the host has drawn from the cell's seed.
+// turn replaces them by the next of the list that the host has drawn from the cell's seed.  While
+// racers run, that is for real CPUs alone (docs/windows.md); between two lives it is always done.
 #pragma once
 
 #include <chrono>
@@ -39,6 +40,8 @@ public:
 
     // The group whose turn it is, in place of what stands.
     void place();
+    // The next group is its turn's.
+    void next() { next_ += at_once_; }
     // None stands: before the module goes.
     void remove();
     bool any() const { return !sites_.empty(); }
@@ -74,6 +77,7 @@ private:
     std::chrono::milliseconds turn_;
     std::size_t next_ = 0;
     bool placed_ = false;
+    bool optimised_ = false; // were probes, before these
     std::map<std::string, SiteCount> counts_;
 };
 

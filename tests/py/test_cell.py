@@ -113,8 +113,11 @@ class Stub(Subject):
 
 
 class NoTarget:
-    def install(self, *_: Any) -> Json:
+    def install(self, *_: Any, **__: Any) -> Json:
         return {}
+
+    def drawn_out(self, *_: Any) -> list[str]:
+        return []
 
 
 def watched(subject: Stub, monkeypatch: pytest.MonkeyPatch, watch: Watch | None = None) -> Watch:

@@ -83,8 +83,8 @@ def test_the_device_is_not_the_driver() -> None:
         ("sites=12 time=3s site_turn=0ms", 12),
         ("sites=12 time=3s site_turn=1s", 48),
         ("sites=12 time=1s site_turn=300ms", 48),
-        ("sites=12 time=1s", 48),
-        ("sites=12 blind=0 time=3600s", sites.MOST),
+        ("sites=12 time=1s", 12),
+        ("sites=12 blind=0 site_turn=1s time=3600s", sites.MOST),
         ("sites=12 blind=1", 0),
     ],
 )

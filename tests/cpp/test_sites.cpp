@@ -1,0 +1,39 @@
+// What the injector tells of its sites, and the sums that a result carries.
+#include <catch2/catch.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include "lib/site_turns.h"
+
+TEST_CASE("a line of the injector's sites is read whole, or not at all") {
+    std::string name;
+    at::SiteCount count;
+    REQUIRE(at::parse_site_line(
+        "site=zcdma:zc_feed.part.0+0x212 passed=390 stretched=112 waited_us=32165 missed=8", name,
+        count));
+    CHECK(name == "zcdma:zc_feed.part.0+0x212");
+    CHECK(count.error == 0);
+    CHECK(count.passed == 390);
+    CHECK(count.stretched == 112);
+    CHECK(count.waited_us == 32165);
+    CHECK(count.missed == 8);
+    // of a module that has gone
+    CHECK(at::parse_site_line("site=a:b+0x1 passed=1 stretched=0 waited_us=0 missed=0 gone", name,
+                              count));
+    REQUIRE(at::parse_site_line("site=a:b+0x3 error=84", name, count));
+    CHECK(name == "a:b+0x3");
+    CHECK(count.error == 84);
+    CHECK(count.passed == 0);
+    CHECK_FALSE(at::parse_site_line("site=a:b+0x3 passed=1", name, count));
+    CHECK_FALSE(at::parse_site_line("", name, count));
+}
+
+TEST_CASE("where no sites were asked for, none is placed and none is told") {
+    at::SiteTurns turns({}, 12, 0.5, std::chrono::milliseconds(1));
+    CHECK_FALSE(turns.any());
+    turns.place();
+    turns.remove();
+    nlohmann::json counters = {{"submitted", 1}};
+    CHECK(turns.told(counters).empty());
+    CHECK(counters.size() == 1);
+}
