@@ -219,9 +219,7 @@ bool optimise_probes(bool optimise) {
     constexpr char optimises[] = "/proc/sys/debug/kprobes-optimization";
     const bool before = read_file(optimises).value_or("").starts_with('1');
     if (before != optimise)
-        bounded_write(optimises, optimise ? "1
-" : "0
-", file_bound);
+        bounded_write(optimises, optimise ? "1\n" : "0\n", file_bound);
     return before;
 }
 
