@@ -81,9 +81,15 @@ def _link(base: Kernel, patch: KernelPatch, destination: Path) -> None:
 
 
 def _copy_of_build(base: Kernel) -> Path:
-    """Where patched kernels are linked, one after another. Times are kept: make goes by them."""
+    """Where patched kernels are linked, one after another. Times are kept: make goes by them.
+
+    What Kbuild keeps says no place, but for the host's tools (tools/build/Build.include): they would be
+    made anew, and then all objects that objtool looked at (scripts/Makefile.build, gen_objtooldep).
+    """
     work = Path(base.folder) / "patched"
     if not work.is_dir():
         with paths.published(work) as fresh:
             shutil.copytree(base.headers, fresh, symlinks=True, dirs_exist_ok=True)
+            for kept in (fresh / "tools").rglob(".*.cmd"):
+                kept.write_text(kept.read_text().replace(base.headers, str(work)))
     return work
