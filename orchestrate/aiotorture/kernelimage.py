@@ -39,7 +39,7 @@ def built(base: Kernel, patch: KernelPatch) -> Kernel:
     odd = [file for file in patch.files() if not file.endswith(".c")]
     if odd or not patch.files():
         raise ConfigurationError(f"kernel {name}: a patch of the image changes .c files alone, not {odd}")
-    key = paths.content_hash([base.build_id.encode(), patch.text.encode()])
+    key = paths.content_hash([base.build_id.encode(), patch.diff.encode()])
     destination = kerneltable.folder() / f"patched-{key}"
     with paths.locked(f"patched-{Path(base.folder).name}"):
         if not (destination / "bzImage").is_file():
