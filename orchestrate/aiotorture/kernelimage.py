@@ -41,10 +41,11 @@ def built(base: Kernel, patch: KernelPatch) -> Kernel:
         raise ConfigurationError(f"kernel {name}: a patch of the image changes .c files alone, not {odd}")
     key = paths.content_hash([base.build_id.encode(), patch.diff.encode()])
     destination = kerneltable.folder() / f"patched-{key}"
-    with paths.locked(f"patched-{Path(base.folder).name}"):
-        if not (destination / "bzImage").is_file():
-            _link(base, patch, destination)
     image = destination / "bzImage"
+    if not image.is_file():
+        with paths.locked(f"patched-{Path(base.folder).name}"):
+            if not image.is_file():
+                _link(base, patch, destination)
     return dataclasses.replace(
         base,
         series=name,
