@@ -39,12 +39,13 @@ def built(base: Kernel, patch: KernelPatch) -> Kernel:
     odd = [file for file in patch.files() if not file.endswith(".c")]
     if odd or not patch.files():
         raise ConfigurationError(f"kernel {name}: a patch of the image changes .c files alone, not {odd}")
-    key = paths.content_hash([base.build_id.encode(), patch.text.encode()])
+    key = paths.content_hash([base.build_id.encode(), patch.diff.encode()])
     destination = kerneltable.folder() / f"patched-{key}"
-    with paths.locked(f"patched-{Path(base.folder).name}"):
-        if not (destination / "bzImage").is_file():
-            _link(base, patch, destination)
     image = destination / "bzImage"
+    if not image.is_file():
+        with paths.locked(f"patched-{Path(base.folder).name}"):
+            if not image.is_file():
+                _link(base, patch, destination)
     return dataclasses.replace(
         base,
         series=name,
@@ -81,9 +82,15 @@ def _link(base: Kernel, patch: KernelPatch, destination: Path) -> None:
 
 
 def _copy_of_build(base: Kernel) -> Path:
-    """Where patched kernels are linked, one after another. Times are kept: make goes by them."""
+    """Where patched kernels are linked, one after another. Times are kept: make goes by them.
+
+    What Kbuild keeps says no place, but for the host's tools (tools/build/Build.include): they would be
+    made anew, and then all objects that objtool looked at (scripts/Makefile.build, gen_objtooldep).
+    """
     work = Path(base.folder) / "patched"
     if not work.is_dir():
         with paths.published(work) as fresh:
             shutil.copytree(base.headers, fresh, symlinks=True, dirs_exist_ok=True)
+            for kept in (fresh / "tools").rglob(".*.cmd"):
+                kept.write_text(kept.read_text().replace(base.headers, str(work)))
     return work

@@ -31,6 +31,11 @@ class KernelPatch:
     text: str
     header: dict[str, str] = field(default_factory=dict, compare=False)
 
+    @property
+    def diff(self) -> str:
+        """Without the header, which nothing is built from."""
+        return self.text.partition("\n\n")[2]
+
     def files(self) -> list[str]:
         """What it changes, relative to the sources."""
         return re.findall(r"^\+\+\+ b/(\S+)$", self.text, re.MULTILINE)

@@ -117,7 +117,7 @@ def test_an_image_that_is_here_is_taken_and_its_modules_are_the_base_s(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     base = debug_kernel(tmp_path)
     patch = kernelpatch.named("aio-cancel-completes")
-    key = paths.content_hash([base.build_id.encode(), patch.text.encode()])
+    key = paths.content_hash([base.build_id.encode(), patch.diff.encode()])
     image = tmp_path / "aiotorture" / "kernels" / f"patched-{key}" / "bzImage"
     image.parent.mkdir(parents=True)
     image.write_bytes(b"linked")

@@ -433,20 +433,25 @@ void GadgetRace::reap_loop(std::uint32_t index, Random& random) {
 // --- cancellers ----------------------------------------------------------------------------------
 
 std::uint32_t GadgetRace::choose(Random& random) const {
-    const double early = knobs_.real("early");
+    // In io_submit() now: a race too, but such a request may be uncancellable afterwards.
+    const bool early = random.chance(knobs_.real("early"));
+    const std::uint32_t newest = last_submitted_.load(std::memory_order_relaxed);
+    for (std::uint32_t i = 0; early && i < slots_; ++i) {
+        const std::uint32_t slot = (newest + slots_ - i) % slots_;
+        if (state_of(shared_.slots[slot].word.load(std::memory_order_relaxed)) ==
+            SlotState::prepared)
+            return slot;
+    }
     auto fits = [&](std::uint32_t index) {
         const Slot& slot = shared_.slots[index];
         const SlotState state = state_of(slot.word.load(std::memory_order_relaxed));
-        // In io_submit() now: a race too, but such a request may be uncancellable afterwards.
-        if (!in_flight(state) || (state == SlotState::prepared && !random.chance(early)))
+        if (!in_flight(state) || state == SlotState::prepared)
             return false;
         // Once in a while a request is cancelled again.
         return slot.lost_cancels.load(std::memory_order_relaxed) == 0 || random.below(128) == 0;
     };
     // The newest is likely to be won, the oldest to be lost to the host.
-    const std::uint32_t first = random.below(4) == 0
-                                    ? last_submitted_.load(std::memory_order_relaxed)
-                                    : random.below(slots_);
+    const std::uint32_t first = random.below(4) == 0 ? newest : random.below(slots_);
     for (std::uint32_t i = 0; i < slots_; ++i) {
         const std::uint32_t slot = (first + i) % slots_;
         if (fits(slot))

@@ -24,7 +24,7 @@ std::vector<Knob> gadget_knobs(const std::map<std::string_view, const char*>& de
         {"discard_ratio", scope, Kind::real, "0.5", "0", "1", {}, "share", "of the second host thread's acts: an URB is discarded"},
         {"halt_ratio", scope, Kind::real, "0", "0", "1", {}, "share", "of its acts: an endpoint is halted"},
         {"reset_ratio", scope, Kind::real, "0", "0", "1", {}, "share", "of its acts: the port is reset"},
-        {"early", scope, Kind::real, "0.016", "0", "1", {}, "share", "of requests that io_submit() still has and a canceller comes across: they are cancelled then"},
+        {"early", scope, Kind::real, "0.016", "0", "1", {}, "share", "of cancels that go for a request that io_submit() still has, where there is one"},
         {"spin_max", scope, Kind::integer, "300", "1", "1000000", {}, "loops", "longest seeded spin before a cancel"},
         {"bound", scope, Kind::duration, "3s", "100ms", "60s", {}, "", "a request that is due for longer is lost"},
         {"passers_by", scope, Kind::integer, "8", "0", "64", {}, "processes", "processes that cancel one read each and end, before the race"},
