@@ -29,8 +29,14 @@ class Guest(Subject):
         self.link = cast(AgentLink, self.there)
         self.how = Fate.ALIVE
         self.begun = 0
+        self.rests = False
+
+    def rest(self) -> None:
+        self.rests = True
 
     def begin_again(self) -> None:
+        assert self.rests
+        self.rests = False
         self.begun += 1
 
     def fate(self) -> Fate:
@@ -85,7 +91,7 @@ def test_a_clean_subject_serves_the_next_cell_of_its_kind() -> None:
     other = serve(lane, ONE_CPU)
     assert serve(lane, TWO_CPUS) is first and first.begun == 1
     assert other is not first and other.begun == 0
-    assert guests.running == 2
+    assert guests.running == 2 and first.rests
     lane.cool()
     assert guests.running == 0
     assert serve(lane, TWO_CPUS) is not first

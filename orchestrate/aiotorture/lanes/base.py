@@ -96,6 +96,10 @@ class Subject(ABC):
             self.link.push(path, content)
             brought[path] = content
 
+    def rest(self) -> None:
+        """No cell runs: until begin_again() it costs its host nothing."""
+        raise NotImplementedError
+
     def begin_again(self) -> None:
         """Another cell begins: console() and starvation() tell of that one."""
         raise NotImplementedError

@@ -77,7 +77,17 @@ class QemuSubject(Subject):
         self._last = Starvation(0.0, ())
         self._console_from = 0
 
+    def rest(self) -> None:
+        self._command("stop")  # and its clocks with it
+
+    def _command(self, name: str) -> None:
+        try:
+            self._qemu.qmp.command(name, DIAGNOSIS_TIMEOUT_S)
+        except (QmpClosed, QmpError) as error:
+            raise HarnessError(f"QEMU does not take {name!r}: {error}") from error
+
     def begin_again(self) -> None:
+        self._command("cont")
         self._began = time.monotonic()
         self._delays_at_start = run_delays_s(self.pid, self._vcpus)
         self._console_from = self._qemu.console_path.stat().st_size

@@ -44,6 +44,7 @@ class WarmLane(Lane):
             subject.clean = False
             yield subject
             if subject.stays and subject.clean and subject.fate() is Fate.ALIVE:
+                subject.rest()
                 self._kept[spec] = (subject, held.pop_all())
 
     def cool(self) -> None:
