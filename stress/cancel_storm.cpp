@@ -10,6 +10,7 @@
 //                              ctx_lock before it lets the lock go
 //   all of them                -EINVAL, when the completion was faster
 
+#include "lib/disturb/disturb.h"
 #include "lib/race.h"
 
 namespace {
@@ -26,9 +27,7 @@ const at::Scenario scenario{
         race.start_submitters();
         race.start_reapers();
         race.start_destroyers();
-        race.start_disturbers(storm_threads, [&race](std::uint32_t index, at::Random random) {
-            race.storm_loop(index, storm_threads, random);
-        });
+        at::start_storm(race, storm_threads);
         race.until_contended();
     },
 };

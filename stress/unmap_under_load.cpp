@@ -14,6 +14,7 @@
 //   the fresh pages            hold what was put there
 //   a moved ring               the same context by its new address, and no event lost
 
+#include "lib/disturb/disturb.h"
 #include "lib/race.h"
 
 namespace {
@@ -29,12 +30,8 @@ const at::Scenario scenario{
         race.start_cancellers();
         race.start_reapers();
         race.start_destroyers();
-        race.start_disturbers(4, [&race](std::uint32_t index, at::Random random) {
-            while (!race.stopped())
-                if (index == 0 ? !race.move_ring(random) || random.below(8)
-                               : !race.remap_one(random))
-                    race.pause(random.below(150) * 1000);
-        });
+        at::start_ring_movers(race, 1);
+        at::start_remappers(race, 3);
         race.until_contended();
     },
 };

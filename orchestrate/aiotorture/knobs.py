@@ -62,8 +62,9 @@ class Knob:
     def check(self, text: str) -> None:
         """ValueError unless `text` is of the knob's type, in its range and among its choices."""
         if self.choices:
-            if text not in self.choices:
-                raise ValueError(f"{text!r} is none of {' '.join(self.choices)}")
+            for word in text.split("+") if self.type == "words" else [text]:
+                if word not in self.choices:
+                    raise ValueError(f"{word!r} is none of {' '.join(self.choices)}")
             return
         reader = _READERS.get(self.type)
         if reader is None:

@@ -1,5 +1,6 @@
 #include "lib/knobs.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 
@@ -68,6 +69,7 @@ double numeric(const Knob& knob, std::string_view text) {
     case Kind::size:
         return static_cast<double>(parse_size(text));
     case Kind::choice:
+    case Kind::words:
         break;
     }
     return 0;
@@ -75,14 +77,25 @@ double numeric(const Knob& knob, std::string_view text) {
 
 void check(const Knob& knob, std::string_view value) {
     const std::string shown = std::string(knob.name) + "=" + std::string(value);
+    const auto chosen = [&](std::string_view word) {
+        return std::find(knob.choices.begin(), knob.choices.end(), word) != knob.choices.end();
+    };
+    const auto allowed = [&] {
+        std::string words;
+        for (const char* choice : knob.choices)
+            words += std::string(words.empty() ? "" : " ") + choice;
+        return words;
+    };
     if (knob.kind == Kind::choice) {
-        for (const char* choice : knob.choices)
-            if (value == choice)
-                return;
-        std::string allowed;
-        for (const char* choice : knob.choices)
-            allowed += std::string(allowed.empty() ? "" : " ") + choice;
-        throw PlanError(shown + ": choose one of " + allowed);
+        if (chosen(value))
+            return;
+        throw PlanError(shown + ": choose one of " + allowed());
+    }
+    if (knob.kind == Kind::words) {
+        for (const std::string_view word : split(value, '+'))
+            if (!chosen(word))
+                throw PlanError(shown + ": choose of " + allowed() + ", with + between them");
+        return;
     }
     const double number = numeric(knob, value);
     if ((*knob.min && number < numeric(knob, knob.min)) ||
@@ -145,6 +158,15 @@ std::int64_t parse_size(std::string_view text) {
     }
 }
 
+std::vector<std::string_view> split(std::string_view text, char separator) {
+    std::vector<std::string_view> parts;
+    std::size_t from = 0;
+    for (std::size_t to; (to = text.find(separator, from)) != text.npos; from = to + 1)
+        parts.push_back(text.substr(from, to - from));
+    parts.push_back(text.substr(from));
+    return parts;
+}
+
 KnobValues::KnobValues(const std::vector<Knob>* scenario_knobs) : scenario_knobs_(scenario_knobs) {}
 
 const Knob& KnobValues::find(std::string_view name) const {
@@ -194,7 +216,7 @@ std::string KnobValues::module_parameters() const {
 }
 
 nlohmann::json describe(const Knob& knob) {
-    static const char* const kinds[] = {"int", "real", "duration", "size", "choice"};
+    static const char* const kinds[] = {"int", "real", "duration", "size", "choice", "words"};
     auto value = [&](const char* text) -> nlohmann::json {
         if (!*text)
             return nullptr;

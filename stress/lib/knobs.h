@@ -19,7 +19,8 @@ struct PlanError : std::runtime_error {
 };
 
 enum class Scope { scenario, target };
-enum class Kind { integer, real, duration, size, choice };
+// words: some of the choices, with `+` between them.
+enum class Kind { integer, real, duration, size, choice, words };
 
 struct Knob {
     const char* name;
@@ -69,6 +70,9 @@ std::uint64_t parse_unsigned(std::string_view text);
 double parse_real(std::string_view text);
 std::int64_t parse_duration_ns(std::string_view text); // ns us ms s
 std::int64_t parse_size(std::string_view text);        // K M G
+
+// An empty text is one empty part.
+std::vector<std::string_view> split(std::string_view text, char separator);
 
 nlohmann::json describe(const Knob& knob);
 

@@ -239,7 +239,10 @@ enum class Counter : std::uint32_t {
     lives,        // processes that were ended in mid-flight, one after another
     outside,      // requests that a disturber made beside the ledger; the driver's books show them
     // Of the disturbers.
+    disturbed, // times that any of them did its part with requests in flight
     closed_inflight,
+    opened_inflight,
+    polled_inflight,
     unloads_refused,
     removals,
     binds_starved, // whose allocation failed
@@ -314,6 +317,8 @@ struct SharedRun {
     std::atomic<std::uint64_t> first_finding_submitted;
     std::atomic<std::uint32_t> harness_errors; // the stressor could not do its work
     char harness_error[256];
+    char drawn[160];                       // what a race drew for itself
+    std::atomic<std::uint32_t> drawn_told; // … stands there
     std::uint32_t slots_used;
     std::uint32_t buffer_stride;
     std::uint32_t cpus;

@@ -62,8 +62,9 @@ Race::Race(const RaceSetup& setup, SharedRun& shared, std::byte* buffers)
       bytes_judged_(knobs_.text("bytes") != "none"), permitted_(permitted_by(setup.plan, knobs_)),
       cancellers_(knobs_.integer("cancellers") > 0), blind_(knobs_.integer("blind") != 0),
       wait_bounds_(wait_bounds(setup.plan, knobs_)), shared_(shared), buffers_(buffers),
-      iocbs_(geometry_.slots), iovecs_(std::size_t{geometry_.slots} * max_iovecs),
-      bad_memory_(geometry_.max_length), sync_ratio_(knobs_.real("sync_ratio")) {
+      killed_at_end_(knobs_.integer("exit_kill") != 0), iocbs_(geometry_.slots),
+      iovecs_(std::size_t{geometry_.slots} * max_iovecs), bad_memory_(geometry_.max_length),
+      sync_ratio_(knobs_.real("sync_ratio")) {
     regions_.reserve(geometry_.slots);
     for (std::uint32_t i = 0; i < geometry_.slots; ++i)
         regions_.emplace_back(geometry_.region_bytes);
@@ -84,13 +85,15 @@ void Race::harness_error(const std::string& text) {
 // --- threads -------------------------------------------------------------------------------------
 
 void Race::start(Role role, std::uint32_t count,
-                 std::function<void(std::uint32_t index, Random random)> body) {
+                 std::function<void(std::uint32_t index, Random random)> body,
+                 std::uint32_t first_stream) {
     for (std::uint32_t i = 0; i < count; ++i) {
         const std::uint32_t board = boards_used_.fetch_add(1, std::memory_order_relaxed);
-        auto thread = std::thread([this, role, i, board, body] {
+        auto thread = std::thread([this, role, i, board, body, first_stream] {
             Calling::attach(shared_.threads[board], role);
             try {
-                body(i, Random(setup_.plan.seed, static_cast<std::uint64_t>(role), i));
+                body(i,
+                     Random(setup_.plan.seed, static_cast<std::uint64_t>(role), first_stream + i));
             } catch (const std::exception& error) {
                 harness_error(std::string(role_name(role)) + ": " + error.what());
             }
@@ -251,7 +254,7 @@ bool Race::run() {
             return false;
     shared_.stage.store(Stage::running, std::memory_order_release);
     setup_.bound.scenario->race(*this);
-    if (knobs_.integer("exit_kill") && knobs_.integer("lives") == 1 && !stopped()) {
+    if (killed_at_end_ && knobs_.integer("lives") == 1 && !stopped()) {
         // The racers go on; the supervisor's SIGKILL ends them and this process.
         shared_.stage.store(Stage::kill_me, std::memory_order_release);
         while (!stopped())

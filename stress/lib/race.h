@@ -79,10 +79,15 @@ public:
 
     // What the scenario has beside the four racers ("disturbers") runs in threads of its own, with
     // the tools of racer.h: Calling around each call that may block, pause() for any wait.
-    using Disturbance = std::function<void(std::uint32_t index, Random random)>;
+    using Body = std::function<void(std::uint32_t index, Random random)>;
     // Threads that read what the driver shows in debugfs, most of all in lulls.
     void start_onlookers();
-    void start_disturbers(std::uint32_t count, Disturbance body);
+    void start_disturbers(std::uint32_t count, Body body);
+    // Counts what a disturber did while requests were in flight, as its own and among all.
+    void disturbed(Counter counter) {
+        shared_.count(counter);
+        shared_.count(Counter::disturbed);
+    }
     bool stopped() const { return shared_.stop.load(std::memory_order_relaxed) != 0; }
     void pause(std::uint64_t ns); // until that long is over, or the race
     // For a drawn time: short and long come alike, or, in blind stress, each as likely as any
@@ -110,6 +115,12 @@ public:
     // Changes the mapping of a flying request's buffer: replaced, discarded, moved or protected.
     // Waits for the request's answer and settles it.  False: none was flying.
     bool remap_one(Random& random);
+    // From here on no buffer's access rights are taken: forked children look at them all.
+    void children_look() { children_look_ = true; }
+    // The race ends by SIGKILL in mid-flight, as with the knob exit_kill.
+    void end_by_kill() { killed_at_end_ = true; }
+    // What the race drew for itself, as the run tells it.
+    void tell_drawn(const std::string& text);
     // Gives the ring of a live context another address.  False: it was not to be had.
     bool move_ring(Random& random);
     // A thread of a storm: with all others it cancels one request at the same moment.
@@ -127,7 +138,8 @@ public:
 private:
     struct SubmitterState;
     void start(Role role, std::uint32_t count,
-               std::function<void(std::uint32_t index, Random random)> body);
+               std::function<void(std::uint32_t index, Random random)> body,
+               std::uint32_t first_stream = 0);
     bool contended() const;
     void drain();
 
@@ -204,6 +216,9 @@ private:
     const WaitBounds wait_bounds_;
     SharedRun& shared_;
     std::byte* const buffers_;
+    bool killed_at_end_;
+    bool children_look_ = false;
+    std::uint32_t disturbers_ = 0;
     std::vector<Fd> devices_;
     std::vector<iocb> iocbs_;
     std::vector<iovec> iovecs_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <optional>
 
@@ -16,8 +17,15 @@
 
 namespace at {
 
-void Race::start_disturbers(std::uint32_t count, Disturbance body) {
-    start(Role::disturber, count, std::move(body));
+void Race::start_disturbers(std::uint32_t count, Body body) {
+    const std::uint32_t first = disturbers_;
+    disturbers_ += count;
+    start(Role::disturber, count, std::move(body), first);
+}
+
+void Race::tell_drawn(const std::string& text) {
+    std::snprintf(shared_.drawn, sizeof shared_.drawn, "%s", text.c_str());
+    shared_.drawn_told.store(1, std::memory_order_release);
 }
 
 void Race::pause(std::uint64_t ns) {
@@ -64,6 +72,7 @@ bool fresh_pages(std::byte* at, std::size_t bytes) {
 
 void Race::use_private_buffers() {
     read_only_.reset();
+    private_ = PrivateBuffers();
     if (!fresh_pages(buffers_, geometry_.buffers_bytes()))
         throw_errno("mmap of private buffers");
     for (std::uint32_t slot = 0; slot < geometry_.slots; ++slot)
@@ -78,11 +87,14 @@ bool Race::remap_one(Random& random) {
     const Holding holding(slot);
     const std::uint64_t word = slot.word.load(std::memory_order_seq_cst);
     // Flying: io_submit() has returned, so its pages are pinned.
-    if (state_of(word) != SlotState::flying || !take_settling(slot, generation_of(word)))
+    if (state_of(word) != SlotState::flying ||
+        slot.op.load(std::memory_order_relaxed) != Op::transfer ||
+        !take_settling(slot, generation_of(word)))
         return false;
 
     enum class Change { replaced, discarded, moved, protected_ };
-    const auto change = static_cast<Change>(random.below(4));
+    // A child that looks at its memory must be able to.
+    const auto change = static_cast<Change>(random.below(children_look_ ? 3 : 4));
     std::byte* const place = buffer(index);
     const std::size_t bytes = geometry_.buffer_stride;
     std::byte* pages = nullptr; // where the request's pages can be seen from now on
@@ -114,7 +126,7 @@ bool Race::remap_one(Random& random) {
         pages = place;
     }
     if (in_flight(state_of(slot.word.load(std::memory_order_acquire))))
-        shared_.count(Counter::remapped_inflight);
+        disturbed(Counter::remapped_inflight);
     // The pages that lie here now are nobody's: the device must not write to them.
     if (pages != place)
         pattern_fill(canary_of(index), 0, place, bytes);
@@ -158,7 +170,7 @@ bool Race::move_ring(Random& random) {
     if (!placed)
         harness_error(why);
     else if (context.in_flight.load(std::memory_order_relaxed) > 0)
-        shared_.count(Counter::rings_moved);
+        disturbed(Counter::rings_moved);
     context.id.store(reinterpret_cast<std::uint64_t>(id), std::memory_order_relaxed);
     context.state.store(ContextState::live, std::memory_order_seq_cst);
     return placed;
@@ -199,7 +211,7 @@ void Race::storm_loop(std::uint32_t index, std::uint32_t threads, Random random)
             // One was first and another came when the request was off the list (or both, which
             // the contract oracle tells when the slot is judged).
             if (reached && slot.einval.load(std::memory_order_relaxed))
-                shared_.count(Counter::storms);
+                disturbed(Counter::storms);
         }
         slot.holders.fetch_sub(1, std::memory_order_seq_cst);
     }

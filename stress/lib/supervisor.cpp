@@ -335,6 +335,10 @@ private:
             told_stage_ = Stage::running;
             stage("running");
         }
+        if (!drawn_told_ && run_.drawn_told.load(std::memory_order_acquire)) {
+            drawn_told_ = true;
+            hooks_.emit({{"ev", "drawn"}, {"what", run_.drawn}});
+        }
         if (now >= Stage::draining && told_stage_ < Stage::draining) {
             told_stage_ = Stage::draining;
             stage("draining");
@@ -629,6 +633,7 @@ private:
                 {"first_iocb_us", first_iocb_us_},
                 {"tries", run_.value(Counter::submitted)},
                 {"books", books_},
+                {"drawn", drawn_told_ ? json(run_.drawn) : json(nullptr)},
                 {"error", error_.empty() ? json(nullptr) : json(error_)},
                 {"requests_to_first_finding",
                  findings_.empty() ? json(nullptr) : json(first_finding_requests_)},
@@ -676,6 +681,7 @@ private:
     std::uint64_t first_finding_requests_ = 0;
     std::uint64_t next_progress_ns_ = 0;
     Stage told_stage_ = Stage::starting;
+    bool drawn_told_ = false;
 };
 
 } // namespace

@@ -99,3 +99,15 @@ TEST_CASE("what cannot be run is an error and not a finding") {
     request.plan = at::parse_plan("scenario submit_cancel_race depth=1024 submitters=16");
     CHECK_THROWS_AS(at::supervise(request, {}), at::PlanError);
 }
+
+TEST_CASE("melee on a file finds nothing, whatever disturbs it", "[race]") {
+    for (const char* disturb : {"close+signals+poll", "fork+remap+open", "rings+storm"}) {
+        const auto result =
+            run("scenario melee cancel=none time=1s requests=1000 disturb=" + std::string(disturb) +
+                ";seed 8");
+        INFO(result.dump());
+        CHECK(result.at("findings").empty());
+        CHECK(result.at("error").is_null());
+        CHECK(result.at("counters").at("disturbed").get<int>() > 10);
+    }
+}
