@@ -5,8 +5,8 @@
  *	racer A   ... statement 1 ==== waits ==== statement 2 ...
  *	racer B             ... comes in between ...
  *
- * symbol+offset, or module:symbol+offset, written to the file `sites` is probed
- * there; what is written takes the place of what stood.  While rules are armed,
+ * symbol+offset, module:symbol+offset, or either with @ADDRESS behind it, which
+ * spares the look-up, written to the file `sites` is probed there; what is written takes the place of what stood.  While rules are armed,
  * a seeded share of the passages (site_ppm) waits before the instruction.
  * Lengths are drawn evenly over their logarithm: a window of 2 us and one of
  * 500 us are met alike.  No waiting while one CPU is online, and none longer
@@ -30,6 +30,7 @@
 
 struct at_site {
 	char symbol[AT_SITE_SYMBOL];
+	unsigned int offset;
 	struct kprobe kprobe;
 	unsigned int number;
 	int error;		/* 0: placed */
@@ -105,17 +106,26 @@ NOKPROBE_SYMBOL(site_passes);
 static int place_site(struct at_site *site, const char *name)
 {
 	const char *plus = strrchr(name, '+');
-	unsigned int offset;
+	char offset[16];
+	const char *at;
 	int ret;
 
 	if (!plus || plus - name >= AT_SITE_SYMBOL)
 		return -EINVAL;
-	ret = kstrtouint(plus + 1, 0, &offset);
+	at = strchrnul(plus, '@');
+	if (at - plus > sizeof(offset))
+		return -EINVAL;
+	strscpy(offset, plus + 1, at - plus);
+	ret = kstrtouint(offset, 0, &site->offset);
+	if (!ret && *at)
+		ret = kstrtoul(at + 1, 0, (unsigned long *)&site->kprobe.addr);
 	if (ret)
 		return ret;
 	memcpy(site->symbol, name, plus - name);
-	site->kprobe.symbol_name = site->symbol;
-	site->kprobe.offset = offset;
+	if (!*at) {
+		site->kprobe.symbol_name = site->symbol;
+		site->kprobe.offset = site->offset;
+	}
 	site->kprobe.pre_handler = site_passes;
 	site->error = register_kprobe(&site->kprobe);
 	return 0;
@@ -170,7 +180,7 @@ static int sites_show(struct seq_file *seq, void *unused)
 	for (i = 0; i < nr_sites; i++) {
 		struct at_site *site = sites[i];
 
-		seq_printf(seq, "site=%s+%#x", site->symbol, site->kprobe.offset);
+		seq_printf(seq, "site=%s+%#x", site->symbol, site->offset);
 		if (site->error)
 			seq_printf(seq, " error=%d\n", -site->error);
 		else

@@ -233,8 +233,7 @@ def cells(selection: Selection) -> list[Cell]:
                     words += [f"r{repeat + 1}"] if profile["repeats"] > 1 else []
                     cell_id = "-".join(words)
                     seed = cell_seed(selection.seed, cell_id)
-                    of_profile = wants.get("knobs", {})
-                    own_knobs = {**of_profile.get("every", {}), **of_profile.get(scenario, {})}
+                    own_knobs = wants.get("knobs", {}).get(scenario, {})
                     knobs = {"time": time, **targets.named(target).knobs}
                     knobs |= {**row["knobs"], **own_knobs}
                     knobs["time"] = selection.time or stretched(knobs["time"], slowdown)

@@ -29,7 +29,7 @@ TURN = "0ms"
 # After so many the first come again: a request to the agent is one line.
 MOST = 2048
 # Of the cache: another way to weigh makes other draws.
-VERSION = 1
+VERSION = 2
 
 _FUNCTION = re.compile(r"[0-9a-f]+ <(?P<name>[^>]+)>:$")
 _INSTRUCTION = re.compile(r"\s*(?P<at>[0-9a-f]+):\t(?P<text>.*\S)")
@@ -56,19 +56,23 @@ _OTHER = 1
 
 @dataclass(frozen=True)
 class Site:
-    """An instruction. `weight`: how many times as likely it is drawn as one that does little."""
+    """An instruction. `at`: its place in .text, so that nobody has to look the function up, which a
+    kernel before 6.2 does name by name (kernel/kallsyms.c, kallsyms_lookup_name()). `weight`: how many
+    times as likely it is drawn as one that does little."""
 
     function: str
     offset: int
+    at: int
     weight: int
 
     def __str__(self) -> str:
-        return f"{self.function}+{self.offset:#x}"
+        return f"{self.function}+{self.offset:#x}@{self.at:#x}"
 
 
 @dataclass(frozen=True)
 class _Instruction:
     offset: int
+    at: int
     text: str
     symbol: str  # what a call goes to; empty: unknown, or no call
 
@@ -85,10 +89,11 @@ def _functions(listing: str) -> Iterator[tuple[str, list[_Instruction]]]:
         elif relocation := _RELOCATION.match(line):
             if body and not body[-1].symbol:
                 last = body[-1]
-                body[-1] = _Instruction(last.offset, last.text, relocation["symbol"])
+                body[-1] = _Instruction(last.offset, last.at, last.text, relocation["symbol"])
         elif name and (instruction := _INSTRUCTION.match(line)):
             text = instruction["text"].split("#", 1)[0].rstrip()
-            body.append(_Instruction(int(instruction["at"], 16) - start, text, ""))
+            at = int(instruction["at"], 16)
+            body.append(_Instruction(at - start, at, text, ""))
     if name:
         yield name, body
 
@@ -146,7 +151,7 @@ def candidates(listing: str) -> list[Site]:
         for here in body:
             instrumented = here.text.startswith("call") and _called(here) is None
             if not instrumented and not _NO_STATEMENT.match(here.text):
-                found.append(Site(name, here.offset, _weight(before, here)))
+                found.append(Site(name, here.offset, here.at, _weight(before, here)))
             before = here
     return found
 
@@ -157,9 +162,10 @@ def of_module(module: bytes) -> list[Site]:
     kept = paths.cache_dir() / "sites" / f"{key}.json"
     if not kept.is_file():
         sites = candidates(_listing(module))
-        stored = [[site.function, site.offset, site.weight] for site in sites]
+        stored = [[site.function, site.offset, site.at, site.weight] for site in sites]
         paths.write_atomically(kept, json.dumps(stored).encode())
-    return [Site(str(name), int(at), int(weight)) for name, at, weight in json.loads(kept.read_text())]
+    stored = json.loads(kept.read_text())
+    return [Site(str(name), int(offset), int(at), int(weight)) for name, offset, at, weight in stored]
 
 
 def _listing(module: bytes) -> str:

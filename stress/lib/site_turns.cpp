@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <sstream>
 #include <stdexcept>
 #include <utility>
@@ -9,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "lib/modules.h"
+#include "lib/system.h"
 
 namespace at {
 
@@ -38,10 +40,32 @@ SiteTurns::SiteTurns(std::vector<std::string> sites, std::size_t at_once, double
     : sites_(std::move(sites)), at_once_(std::min(at_once, sites_.size())), share_(share),
       turn_(turn) {}
 
+// "module:function+offset@place in .text" with the address in place of the place; without either where
+// nobody knows where the module lies.
+std::string with_address(const std::string& site, std::map<std::string, std::uint64_t>& texts) {
+    const auto at = site.find('@');
+    const auto colon = site.find(':');
+    if (at == std::string::npos || colon == std::string::npos)
+        return site;
+    const std::string module = site.substr(0, colon);
+    if (!texts.count(module)) {
+        const auto section = read_file("/sys/module/" + module + "/sections/.text");
+        texts[module] = section ? std::strtoull(section->c_str(), nullptr, 16) : 0;
+    }
+    if (!texts[module])
+        return site.substr(0, at);
+    char address[24];
+    std::snprintf(address, sizeof address, "@0x%llx",
+                  static_cast<unsigned long long>(
+                      texts[module] + std::strtoull(site.c_str() + at + 1, nullptr, 16)));
+    return site.substr(0, at) + address;
+}
+
 std::vector<std::string> SiteTurns::group() const {
     std::vector<std::string> names;
+    std::map<std::string, std::uint64_t> texts;
     for (std::size_t i = 0; i < at_once_; ++i)
-        names.push_back(sites_[(next_ + i) % sites_.size()]);
+        names.push_back(with_address(sites_[(next_ + i) % sites_.size()], texts));
     return names;
 }
 

@@ -33,6 +33,8 @@ struct SiteCount {
 };
 bool parse_site_line(const std::string& line, std::string& name, SiteCount& count);
 
+std::string with_address(const std::string& site, std::map<std::string, std::uint64_t>& texts);
+
 class SiteTurns {
 public:
     SiteTurns(std::vector<std::string> sites, std::size_t at_once, double share,

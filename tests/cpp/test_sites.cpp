@@ -37,3 +37,11 @@ TEST_CASE("where no sites were asked for, none is placed and none is told") {
     CHECK(turns.told(counters).empty());
     CHECK(counters.size() == 1);
 }
+
+TEST_CASE("a site's address is that of its place in .text, or left to the kernel") {
+    std::map<std::string, std::uint64_t> texts{{"zcdma", 0xffffffffc0241000}};
+    CHECK(at::with_address("zcdma:zc_feed+0x12@0x345", texts) ==
+          "zcdma:zc_feed+0x12@0xffffffffc0241345");
+    CHECK(at::with_address("zcdma:zc_feed+0x12", texts) == "zcdma:zc_feed+0x12");
+    CHECK(at::with_address("nomodule:f+0x12@0x345", texts) == "nomodule:f+0x12");
+}

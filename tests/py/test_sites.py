@@ -36,7 +36,7 @@ def test_calls_writes_and_atomics_weigh_more() -> None:
     irq_work = weights("soft_irq_work")
     plain = irq_work[0xE]  # mov %rbx,%rdi
     before_lock, after_lock = irq_work[0x14], irq_work[0x19]
-    assert before_lock == after_lock == sites.Site("soft_irq_work", 0x14, 8).weight
+    assert before_lock == after_lock == sites.Site("soft_irq_work", 0x14, 0, 8).weight
     assert plain == 1 < irq_work[0x1D] < after_lock  # behind movb $0x0,-0x10(%rbx)
     unmap = weights("zc_unmap.part.0")
     assert unmap[0x3D] == unmap[0x45] == after_lock  # around lock sub
@@ -65,7 +65,7 @@ def test_a_draw_is_the_seeds_and_the_modules() -> None:
 
 
 def test_heavier_sites_are_drawn_more_often() -> None:
-    every = {"m": [sites.Site("light", n, 1) for n in range(50)] + [sites.Site("heavy", n, 8) for n in range(50)]}
+    every = {"m": [sites.Site("light", n, n, 1) for n in range(50)] + [sites.Site("heavy", n, n, 8) for n in range(50)]}
     heavy = sum("heavy" in site for seed in range(200) for site in sites.drawn(every, seed, 1))
     assert 150 < heavy < 198
 
@@ -92,14 +92,15 @@ def test_a_plan_needs_some_for_each_turn_and_blind_stress_none(knobs: str, count
     assert sites.wanted(parse(f"scenario submit_cancel_race {knobs}")) == count
 
 
-def test_the_search_draws_out_and_smoke_does_not() -> None:
-    def plans(profile: str) -> set[str | None]:
+def test_the_search_draws_out_on_two_cpus_and_smoke_does_not() -> None:
+    def drawing_out(profile: str) -> list[matrix.Cell]:
         cells = matrix.cells(matrix.Selection(profile=profile, kernels=("6.1",)))
-        return {cell.plan.scenario.knob("sites") for cell in cells if not cell.control}
+        return [cell for cell in cells if cell.plan.scenario.knob("sites")]
 
-    assert plans("smoke") == {None}
-    search = plans("search")
-    assert len(search) == 1 and search != {None}
+    assert not drawing_out("smoke")
+    search = drawing_out("search")
+    assert {cell.plan.scenario.knob("cancel") for cell in search} == {"callback", "flag"}
+    assert {cell.cpus for cell in search} == {2}
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="no compiler")
