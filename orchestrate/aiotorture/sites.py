@@ -164,8 +164,8 @@ def of_module(module: bytes) -> list[Site]:
         sites = candidates(_listing(module))
         stored = [[site.function, site.offset, site.at, site.weight] for site in sites]
         paths.write_atomically(kept, json.dumps(stored).encode())
-    stored = json.loads(kept.read_text())
-    return [Site(str(name), int(offset), int(at), int(weight)) for name, offset, at, weight in stored]
+    read = json.loads(kept.read_text())
+    return [Site(str(name), int(offset), int(at), int(weight)) for name, offset, at, weight in read]
 
 
 def _listing(module: bytes) -> str:

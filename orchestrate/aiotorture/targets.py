@@ -16,15 +16,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from aiotorture import build, kernelpatch, paths, sites, targetfile
+from aiotorture import build, initramfs, kernelpatch, paths, sites, targetfile
 from aiotorture.agentlink import Json
-from aiotorture.errors import ConfigurationError
+from aiotorture.errors import ConfigurationError, HarnessError
 from aiotorture.kernels import Kernel
 from aiotorture.lanes.base import ModuleThere, Preload, Subject
 from aiotorture.targetfile import TargetFile
 
 MODULE_FOLDER = "/lib/at"
 SET_UP_MARK = "/run/at-set-up"
+# What stress/lib/written_back.h opens; sparse, and larger than half of any plan's buffers.
+WRITTEN_BACK_FILE = "/run/at-written-back"
+WRITTEN_BACK_SPACE = "/tmp/written-back"
+WRITTEN_BACK_MIB = 64
 FILE_GROUP = "file"
 OWN = "own"
 GADGET = "gadget"
@@ -58,6 +62,8 @@ class Target:
     def preload(self, kernel: Kernel) -> Preload | None:
         """What of it is the kernel's own and the same for each cell: all of a target that brings no
         module, what another needs before its module."""
+        if self.builds:
+            return _written_back(kernel)
         if self.described is None or not self.described.needs:
             return None
         modules = tuple(
@@ -130,6 +136,31 @@ class Target:
 
 def _path_of(module: str) -> str:
     return f"{MODULE_FOLDER}/{module}.ko"
+
+
+def _written_back(kernel: Kernel) -> Preload | None:
+    """A block device in memory, for buffers under write-back (stress/lib/written_back.h): brd, which
+    writes back in the caller, or loop over a file. A kernel that has neither, as a user's own may, is
+    left without, and the scenarios say that they leave write-back out."""
+    for name, parameters, commands in (
+        ("brd", f"rd_nr=1 rd_size={WRITTEN_BACK_MIB << 10}", (f"ln -s /dev/ram0 {WRITTEN_BACK_FILE}",)),
+        (
+            "loop",
+            "",
+            (
+                f"truncate -s {WRITTEN_BACK_MIB}M {WRITTEN_BACK_SPACE}",
+                f"losetup /dev/loop0 {WRITTEN_BACK_SPACE}",
+                f"ln -s /dev/loop0 {WRITTEN_BACK_FILE}",
+            ),
+        ),
+    ):
+        try:
+            found = initramfs.kernel_modules(kernel, [name])
+        except HarnessError:
+            continue
+        modules = tuple(ModuleThere(_path_of(n), content, parameters) for n, content in found.items())
+        return Preload(modules, commands=commands)
+    return None
 
 
 _BUILT_IN = (

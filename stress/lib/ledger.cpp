@@ -12,7 +12,7 @@ const char* call_name(Call call) {
         "none",  "io_setup", "io_submit",     "io_cancel",     "io_getevents", "io_destroy",
         "pread", "pwrite",   "open",          "close",         "fork",         "waitpid",
         "remap", "removal",  "delete_module", "io_pgetevents", "hotplug",      "reclaim",
-        "read",  "fsync",    "poll",          "ioctl"};
+        "read",  "fsync",    "poll",          "ioctl",         "write_back"};
     static_assert(std::size(names) == static_cast<std::size_t>(Call::count));
     return call < Call::count ? names[static_cast<std::uint32_t>(call)] : "?";
 }
@@ -66,6 +66,8 @@ const char* counter_name(Counter counter) {
                                         "closed_inflight",
                                         "opened_inflight",
                                         "polled_inflight",
+                                        "cleaned_inflight",
+                                        "pages_dropped",
                                         "unloads_refused",
                                         "removals",
                                         "binds_starved",

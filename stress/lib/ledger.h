@@ -175,6 +175,7 @@ enum class Call : std::uint32_t {
     fsync,
     poll,
     ioctl,
+    write_back,
     count
 };
 const char* call_name(Call call);
@@ -243,6 +244,8 @@ enum class Counter : std::uint32_t {
     closed_inflight,
     opened_inflight,
     polled_inflight,
+    cleaned_inflight, // reads whose pages were written back while they were in flight
+    pages_dropped,    // … and were given away after it
     unloads_refused,
     removals,
     binds_starved, // whose allocation failed

@@ -55,6 +55,7 @@ TEST_CASE("a plan may name what disturbs") {
     // whoever lets children look comes before whoever takes access rights
     CHECK(one.text().substr(0, 16) == "close+fork+remap");
     CHECK_THROWS_AS(drawn(1, "quake"), at::PlanError);
+    CHECK_THROWS_AS(drawn(1, "fork+writeback"), at::PlanError);
     CHECK_THROWS_AS(drawn(1, ""), at::PlanError);
     at::KnobValues values(&at::find_scenario("melee").knobs);
     values.set("disturb", "fork+storm");

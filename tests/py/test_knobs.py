@@ -24,6 +24,8 @@ DESCRIBE = {
                  "min": 0, "max": 1, "help": "of requests cancelled"},
                 {"name": "memory", "scope": "scenario", "type": "choice", "default": "private",
                  "choices": ["private", "watched"], "help": "where buffers lie"},
+                {"name": "beside", "scope": "scenario", "type": "words", "default": "drawn",
+                 "choices": ["drawn", "close", "fork"], "help": "what goes on beside it"},
             ],
         }
     ],
@@ -38,7 +40,10 @@ description = Description.from_json(DESCRIBE)
 
 
 def test_a_plan_in_range_is_taken() -> None:
-    plan = parse("scenario submit_cancel_race submitters=64 time=1ms size=4K memory=watched cancel=flag")
+    plan = parse(
+        "scenario submit_cancel_race submitters=64 time=1ms size=4K memory=watched "
+        "beside=fork+close cancel=flag"
+    )
     description.validate(plan)
     assert description.target_parameters(plan) == {"cancel": "flag"}
     assert description.contention["submit_cancel_race"]["cancel_won"] == 1000
@@ -58,6 +63,7 @@ def test_a_plan_in_range_is_taken() -> None:
         ("scenario submit_cancel_race share=1.5", "share: 1.5 is above 1"),
         ("scenario submit_cancel_race share=nan", "'nan' is no number"),
         ("scenario submit_cancel_race memory=x", "memory: 'x' is none of private watched"),
+        ("scenario submit_cancel_race beside=fork+x", "beside: 'x' is none of drawn close fork"),
         ("scenario submit_cancel_race cancel=soft", "'soft' is none of callback flush flag none"),
         ("scenario submit_cancel_race timeout_ms=0", "timeout_ms: 0 is below 1ms"),
     ],

@@ -123,7 +123,7 @@ def test_a_file_is_brought_once_and_again_when_it_has_changed() -> None:
 def test_what_was_set_up_before_the_guest_was_saved_serves_one_cell() -> None:
     guests = Guests()
     lane = WarmLane(guests)
-    mounted = SubjectSpec(cast(Kernel, "kernel"), 2, preload=Preload((), commands=("mount",)))
+    mounted = SubjectSpec(cast(Kernel, "kernel"), 2, preload=Preload((), commands=("mount",), mark="/run/mounted"))
     for _ in range(2):
         with lane.subject(mounted) as subject:
             assert not subject.stays

@@ -37,8 +37,8 @@ class WarmLane(Lane):
         with held:
             if subject is None:
                 subject = held.enter_context(self._lane.subject(spec))
-                # what was set up before the guest was saved is taken down by its first cell
-                subject.stays = spec.preload is None or not spec.preload.commands
+                # what is marked as set up before the guest was saved is taken down by its first cell
+                subject.stays = spec.preload is None or not spec.preload.mark
             else:
                 subject.begin_again()
             subject.clean = False

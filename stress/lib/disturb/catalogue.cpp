@@ -26,6 +26,8 @@ constexpr Disturbance all[] = {
     {"storm",         true,  true,  1, [](Race& race) { start_storm(race, 2); }, nullptr},
     {"poll",          true,  true,  2, [](Race& race) { start_pollers(race, 2); }, nullptr},
     {"open",          true,  true,  3, [](Race& race) { start_openers(race, 2); }, nullptr},
+    {"writeback",     true,  false, 6, [](Race& race) { start_write_back(race, 2); },
+     [](Race& race, std::string& why) { return race.use_written_back_buffers(why); }},
 };
 // clang-format on
 
@@ -131,7 +133,7 @@ Drawn draw_disturbances(std::string_view word, Random& random) {
         drawn.buffers = random.below(2) ? Buffers::own : Buffers::shared;
         const std::uint32_t wanted = least_drawn + random.below(most_drawn - least_drawn + 1);
         // First what goes with these buffers alone: nothing else would need private ones.
-        if (drawn.buffers == Buffers::own)
+        if (drawn.buffers == Buffers::own || random.below(2))
             drawn.disturbances.push_back(draw_one(drawn, true, random));
         while (drawn.disturbances.size() < wanted)
             drawn.disturbances.push_back(draw_one(drawn, false, random));

@@ -43,6 +43,9 @@ void start_pollers(Race& race, std::uint32_t threads);
 // Open the device for files of their own, make a request or two through each, and close it at once.
 void start_openers(Race& race, std::uint32_t threads);
 
+// Need Race::use_written_back_buffers().
+void start_write_back(Race& race, std::uint32_t threads);
+
 // --- the catalogue, and what is drawn from it ----------------------------------------------------
 
 // Whose memory the race's buffers are (Race::use_private_buffers()).

@@ -3,6 +3,7 @@
 // vfork(2) and execve(2).
 #include "lib/disturb/disturb.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
@@ -37,12 +38,19 @@ void check_context(Race& race, const char* call, long answer) {
         race.shared().report(*finding);
 }
 
+constexpr std::uint32_t looked_at_bytes = 16384;
+
 [[noreturn]] void child(Race& race, Random& random) {
-    const std::size_t bytes = race.geometry().buffer_stride;
+    // Of large buffers a stretch: whoever looks for long keeps others from the CPU.
+    const std::uint32_t stride = race.geometry().buffer_stride;
+    const std::uint32_t bytes = std::min(stride, looked_at_bytes);
+    const std::uint32_t from = random.below(stride - bytes + 1) / 8 * 8;
     const std::uint32_t first = random.below(race.geometry().slots);
     constexpr std::uint32_t looked_at = 8;
     std::uint64_t before[looked_at];
-    auto place = [&](std::uint32_t i) { return race.buffer((first + i) % race.geometry().slots); };
+    auto place = [&](std::uint32_t i) {
+        return race.buffer((first + i) % race.geometry().slots) + from;
+    };
     for (std::uint32_t i = 0; i < looked_at; ++i)
         before[i] = checksum(place(i), bytes);
     usleep(random.logarithmic(100, 3000));
