@@ -22,7 +22,7 @@ from aiotorture.score.trials import Trial, Walk
 
 # These meet every plan, one of them in each round; the others are rows of their own.
 EVERY_PLAN = ("submit_cancel_race", "destroy_under_load")
-ONE_CPU_IN = 4
+ONE_CPU_IN = 6
 # Blind stress is given up at so many times the requests of the aimed search.
 BLIND_TIMES = 20
 # A guest that died has told its counters up to a tenth of a second before: at most so many requests
