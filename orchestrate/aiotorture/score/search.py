@@ -21,7 +21,7 @@ from aiotorture.score.planted import Method, Planted
 from aiotorture.score.trials import Trial, Walk
 
 # These meet every plan, one of them in each round; the others are rows of their own.
-EVERY_PLAN = ("submit_cancel_race", "destroy_under_load")
+EVERY_PLAN = ("submit_cancel_race", "melee", "destroy_under_load")
 ONE_CPU_IN = 6
 # Blind stress is given up at so many times the requests of the aimed search.
 BLIND_TIMES = 20
