@@ -58,6 +58,11 @@ class KernelPlanted(Planted):
         return None
 
     @property
+    def ends_at_finding(self) -> bool:
+        """Polls and gadgets meet real bugs of the kernel first, which known.toml explains."""
+        return self.header["Target"] == "zcdma"
+
+    @property
     def rounds(self) -> int:
         return ROUNDS
 
