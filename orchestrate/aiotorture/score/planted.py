@@ -58,6 +58,11 @@ class Planted:
         return self.mutant
 
     @property
+    def ends_at_finding(self) -> bool:
+        """Whether a race ends with its first finding."""
+        return True
+
+    @property
     def rounds(self) -> int:
         """How often the profile's cells are gone through, each time with other seeds."""
         return 1

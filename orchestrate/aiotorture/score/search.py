@@ -93,7 +93,7 @@ def cells_for(
                 cell,
                 mutant=one.cell_mutant,
                 id=f"{cell.id}-{one.name}{muted}-s{seed}{round_no}",
-                end_at_finding=True,
+                end_at_finding=one.ends_at_finding,
                 mute=without,
             )
             for cell in matrix.cells(selection)
@@ -118,7 +118,8 @@ def _guest_seconds(result: CellResult) -> float:
 
 def _until_finding(result: CellResult) -> tuple[float, int]:
     """Seconds and requests of a cell with a finding; host findings carry no time of their own."""
-    seconds = result.time_to_first_finding
+    known_too = any(finding.known for finding in result.findings)  # the first may have been one of those
+    seconds = None if known_too else result.time_to_first_finding
     requests = result.requests_to_first_finding
     if requests is None:
         requests = int(result.counters.get("submitted", 0))
