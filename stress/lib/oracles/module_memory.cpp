@@ -146,13 +146,13 @@ std::vector<Finding> judge_module_memory(const std::string& cache, const std::st
     return findings;
 }
 
-std::vector<Finding> read_module_memory(const SlabCounts& before,
+std::vector<Finding> read_module_memory(const SlabCounts& before, const SlabCounts& now,
                                         const std::vector<ModuleRange>& gone,
                                         std::uint64_t since_ns) {
     std::vector<Finding> findings;
     if (gone.empty())
         return findings;
-    for (const auto& [cache, count] : count_kmalloc_objects()) {
+    for (const auto& [cache, count] : now) {
         const auto known = before.find(cache);
         if (known == before.end() || count <= known->second)
             continue;

@@ -36,9 +36,9 @@ SlabCounts count_kmalloc_objects();
 std::vector<Finding> judge_module_memory(const std::string& cache, const std::string& alloc_traces,
                                          const std::vector<ModuleRange>& gone,
                                          std::uint64_t oldest);
-// Of all caches that have grown since `before`; the modules were loaded not longer ago than
+// Of all caches that have grown from `before` to `now`; the modules were loaded not longer ago than
 // `since_ns`.
-std::vector<Finding> read_module_memory(const SlabCounts& before,
+std::vector<Finding> read_module_memory(const SlabCounts& before, const SlabCounts& now,
                                         const std::vector<ModuleRange>& gone,
                                         std::uint64_t since_ns);
 
