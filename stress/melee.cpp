@@ -10,8 +10,10 @@
 //   a request                  as in submit_cancel_race; swept, as in destroy_under_load
 //   its memory                 as in unmap_under_load and fork_exec_under_load
 //   open, dup, close           succeed, and end no request: close_dup_under_load
-//   a page that was cleaned    the device's bytes are in it, and in the file once it is given away:
-//   while a read was under way the driver has dirtied it again (lib/written_back.h)
+//   a page that was cleaned
+//   under a read               holds the device's bytes, read from its file again too: the driver
+//   has
+//                              dirtied it (lib/disturb/write_back.cpp)
 //   waiting for events         may be interrupted by a signal, nothing else is: signal_timeout
 //   the killed process         gone within the driver's bounds: exit_under_load
 

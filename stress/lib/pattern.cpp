@@ -56,4 +56,14 @@ std::size_t pattern_check(std::uint64_t stamp, std::size_t from, const std::byte
     return pattern_matches;
 }
 
+std::uint64_t checksum(const std::byte* bytes, std::size_t length) {
+    std::uint64_t sum = 0xcbf29ce484222325;
+    for (std::size_t i = 0; i + 8 <= length; i += 8) {
+        std::uint64_t word;
+        std::memcpy(&word, bytes + i, 8);
+        sum = (sum ^ word) * 0x100000001b3;
+    }
+    return sum;
+}
+
 } // namespace at

@@ -23,4 +23,7 @@ void pattern_fill(std::uint64_t stamp, std::size_t from, std::byte* to, std::siz
 std::size_t pattern_check(std::uint64_t stamp, std::size_t from, const std::byte* bytes,
                           std::size_t length);
 
+// Of whole words: a remainder of up to 7 bytes does not count.
+std::uint64_t checksum(const std::byte* bytes, std::size_t length);
+
 } // namespace at

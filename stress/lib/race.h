@@ -36,7 +36,6 @@
 #include "lib/stretched_time.h"
 #include "lib/system.h"
 #include "lib/window.h"
-#include "lib/written_back.h"
 
 namespace at {
 
@@ -113,12 +112,6 @@ public:
     std::byte* buffer(std::uint32_t slot) const {
         return buffers_ + std::uint64_t{slot} * geometry_.buffer_stride;
     }
-    // Half of the buffers are from here on in a file under write-back (written_back.h).  Before the
-    // submitters start.  False: there is no such file, for the reason in `why`.
-    bool use_written_back_buffers(std::string& why);
-    // Cleans the pages of some reads in flight, waits for their answers, gives the pages away and
-    // settles them, or cleans all.  False: no read was taken.
-    bool write_back_some(Random& random);
     // Changes the mapping of a flying request's buffer: replaced, discarded, moved or protected.
     // Waits for the request's answer and settles it.  False: none was flying.
     bool remap_one(Random& random);
@@ -174,11 +167,6 @@ private:
     void lull(std::uint32_t submitter, Random& random);
     void poll_until_idle(std::uint32_t submitter, Random& random);
     void judge_timing(Slot& slot, std::uint32_t index);
-
-    bool take_read_under_write_back(std::uint32_t slot);
-    void clean_taken(const std::vector<std::uint32_t>& taken, Random& random);
-    bool until_answered(const std::vector<std::uint32_t>& taken);
-    void drop_taken(const std::vector<std::uint32_t>& taken);
 
     // Which outcome of a race between cancel and completion has come more seldom so far.
     enum class Sought { either, win, loss };
@@ -244,7 +232,6 @@ private:
     std::atomic<std::uint32_t> submission_waiters_{0};
     std::atomic<std::uint32_t> lulls_{0}; // a bit for each submitter that waits for its last
     PrivateBuffers private_;
-    WrittenBack written_back_;
     BadMemory bad_memory_;
     std::optional<ReadOnlyTwin> read_only_;
     RingArena rings_;

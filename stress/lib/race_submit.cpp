@@ -268,8 +268,7 @@ void Race::prepare_iocb(std::uint32_t index, std::uint64_t generation) {
     iovec* vector = &iovecs_[std::size_t{index} * max_iovecs];
     // What is written to the device may lie in memory that can only be read.
     std::byte* seen = memory;
-    if (!slot.is_read && read_only_ && !private_.covers(index) && !written_back_.covers(index) &&
-        random.below(8) == 0)
+    if (!slot.is_read && read_only_ && !private_.covers(index) && random.below(8) == 0)
         seen = read_only_->at(static_cast<std::size_t>(memory - buffers_));
     for (std::uint32_t s = 0; s < slot.segments; ++s)
         vector[s] = {seen + slot.segment[s].at, slot.segment[s].length};

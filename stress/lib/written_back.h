@@ -1,16 +1,17 @@
-// Buffers in a shared mapping of a file under write-back.
+// Memory in a shared mapping of a file under write-back, and what becomes of its pages.
 //
 //   fault, fill        the page is dirty, and its pte writable
 //   pin                (a write to the file's page: a clean one is made dirty here)
-//   write-back         the page is clean, its pte read-only (mm/page-writeback.c,
-//                      folio_clear_dirty_for_io()); the file has the bytes of before
+//   clean              write-back: the page is clean (mm/page-writeback.c,
+//                      folio_clear_dirty_for_io()), and the file has the bytes of before
 //   device writes      no pte is used: nobody but the driver can say that the page is dirty
 //   event, unpin       … which it must have done by now
-//   write-back, drop   a page that nobody dirtied is given away with the device's bytes
+//   drop               write-back, and then a page that is clean is given away; one that nobody has
+//                      dirtied goes with the device's bytes
 //   next look          is read from the file again
 //
-// The file is a block device's (the page cache of its node), which needs no file system: loop over
-// a file in memory, set up when the guest was made ready (orchestrate/aiotorture/targets.py).
+// The file is a block device's node, whose page cache needs no file system: brd, or loop over a
+// file in memory, set up when the guest was made ready (orchestrate/aiotorture/targets.py).
 #pragma once
 
 #include <cstddef>
@@ -24,28 +25,27 @@ namespace at {
 
 constexpr char written_back_file[] = "/run/at-written-back";
 
+// `from` and `length` are multiples of a page.
 class WrittenBack {
 public:
-    // Replaces the buffers of the slots for which `chosen` is true.  False, with the reason in
-    // `why`: the file is not there, or too small.
-    bool create(const char* path, std::byte* buffers, std::uint32_t stride,
-                const std::vector<bool>& chosen, std::string& why);
-    bool covers(std::uint32_t slot) const {
-        return slot < place_of_.size() && place_of_[slot] != none;
-    }
-    // Begins the write-back of these bytes of a slot's buffer, or, with `awaited`, ends it too.
-    bool clean(std::uint32_t slot, std::uint32_t from, std::uint32_t length, bool awaited) const;
-    bool clean_all(bool awaited) const;
-    // Gives away the pages under these bytes that are clean and that nobody holds; the number of
-    // those that are gone.
-    std::uint32_t drop(std::uint32_t slot, std::byte* buffer, std::uint32_t from,
-                       std::uint32_t length) const;
+    WrittenBack() = default;
+    ~WrittenBack();
+    WrittenBack(const WrittenBack&) = delete;
+    WrittenBack& operator=(const WrittenBack&) = delete;
+    // Maps `bytes` of the file from `file_at` on.  False, with the reason in `why`: the file is not
+    // there, or too small.
+    bool map(const char* path, std::uint64_t file_at, std::size_t bytes, std::string& why);
+    std::byte* start() const { return start_; }
+    // Begins the write-back of what is dirty, or, with `awaited`, ends it too.
+    void clean(std::size_t from, std::size_t length, bool awaited) const;
+    // Gives away the pages that nobody holds.  For each page: is it gone?
+    std::vector<bool> drop(std::size_t from, std::size_t length) const;
 
 private:
-    static constexpr std::uint32_t none = ~std::uint32_t{0};
-    std::vector<std::uint32_t> place_of_; // of the slot's buffer in the file, in strides
-    std::uint32_t stride_ = 0;
-    std::uint64_t bytes_ = 0;
+    void out_of_page_tables(std::size_t from, std::size_t length) const;
+    std::byte* start_ = nullptr;
+    std::size_t bytes_ = 0;
+    std::uint64_t file_at_ = 0;
     Fd fd_;
 };
 

@@ -1,9 +1,7 @@
-// Buffers in a file under write-back: what the process wrote survives that its pages are given
-// away.
+// Memory of a file under write-back: what the process wrote survives that its pages are given away.
 #include <catch2/catch.hpp>
 
 #include <cstdlib>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "lib/oracles/residue.h"
@@ -13,14 +11,7 @@
 
 namespace {
 
-constexpr std::uint32_t stride = 16384;
-constexpr std::uint32_t slots = 4;
-
-struct Memory {
-    std::byte* start = static_cast<std::byte*>(
-        mmap(nullptr, slots* stride, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-    ~Memory() { munmap(start, slots * stride); }
-};
+constexpr std::size_t page = 4096;
 
 struct File {
     char path[40] = "/tmp/aiotorture-test-XXXXXX";
@@ -35,36 +26,33 @@ struct File {
 } // namespace
 
 TEST_CASE("what lies in a page is there again after the page was given away") {
-    const Memory memory;
-    const File file(slots * stride);
-    at::WrittenBack buffers;
+    const File file(6 * page);
+    at::WrittenBack memory;
     std::string why;
-    REQUIRE(buffers.create(file.path, memory.start, stride, {true, false, true, false}, why));
-    CHECK(buffers.covers(0));
-    CHECK(!buffers.covers(1));
-    CHECK(buffers.covers(2));
-    CHECK(!buffers.covers(4));
-    std::byte* const buffer = memory.start + 2 * stride;
-    CHECK(at::pattern_check(at::canary_of(2), 0, buffer, stride) == at::pattern_matches);
-    at::pattern_fill(1234, 0, buffer + 100, 5000);
-    CHECK(buffers.clean(2, 100, 5000, true));
-    CHECK(buffers.clean_all(false));
-    CHECK(buffers.clean_all(true));
-    CHECK(buffers.drop(2, buffer, 100, 5000) <= 2); // none, where the file is in memory alone
-    CHECK(at::pattern_check(1234, 0, buffer + 100, 5000) == at::pattern_matches);
-    CHECK(at::pattern_check(at::canary_of(2), 5100, buffer + 5100, stride - 5100) ==
-          at::pattern_matches);
+    REQUIRE(memory.map(file.path, page, 4 * page, why));
+    at::pattern_fill(1234, 0, memory.start(), 4 * page);
+    memory.clean(0, 4 * page, false);
+    memory.clean(page, page, true);
+    CHECK(memory.drop(page, 2 * page).size() == 2); // not gone, where the file is memory itself
+    CHECK(at::pattern_check(1234, 0, memory.start(), 4 * page) == at::pattern_matches);
 }
 
-TEST_CASE("a file that is not there, or too small, is said, and the buffers stay what they were") {
-    const Memory memory;
-    const File file(stride);
-    at::WrittenBack buffers;
+TEST_CASE("a file that is not there, or too small, is said") {
+    const File file(page);
+    at::WrittenBack memory;
     std::string why;
-    CHECK(!buffers.create("/nowhere/at-all", memory.start, stride, {true, true, false, true}, why));
+    CHECK(!memory.map("/nowhere/at-all", 0, page, why));
     CHECK(why == "/nowhere/at-all: No such file or directory");
-    CHECK(!buffers.create(file.path, memory.start, stride, {true, true, false, true}, why));
+    CHECK(!memory.map(file.path, page, page, why));
     CHECK(why.find("too small") != std::string::npos);
-    CHECK(!buffers.covers(0));
-    memory.start[0] = std::byte{1}; // still there
+    CHECK(!memory.start());
+}
+
+TEST_CASE("a page that reads otherwise once it was given away lost what the device wrote") {
+    CHECK(!at::judge_given_away({}, {}));
+    CHECK(!at::judge_given_away({1, 2, 3}, {1, 2, 3}));
+    const auto finding = at::judge_given_away({1, 2, 3}, {1, 2, 4});
+    REQUIRE(finding);
+    CHECK(finding->signature == "data/lost-dirty");
+    CHECK(finding->evidence.at(0) == "page 3 of 3");
 }

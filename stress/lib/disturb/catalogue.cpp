@@ -13,27 +13,26 @@ constexpr std::uint32_t least_drawn = 2;
 constexpr std::uint32_t most_drawn = 3;
 constexpr std::uint32_t kill_one_in = 4;
 
+bool write_back_prepared(Race&, std::string& why) {
+    return can_write_back(why);
+}
+
 // clang-format off
 constexpr Disturbance all[] = {
-    //                shared own weight
-    {"close",         true,  true,  4, [](Race& race) { start_closers(race, 1); }, nullptr},
-    {"fork",          false, true,  4, [](Race& race) { start_forkers(race, 1); }, nullptr},
-    {"remap",         false, true,  4, [](Race& race) { start_remappers(race, 2); }, nullptr},
-    {"rings",         true,  true,  2, [](Race& race) { start_ring_movers(race, 1); }, nullptr},
-    {"signals",       true,  true,  4, [](Race& race) { start_signals(race, 1); }, nullptr},
-    {"reclaim",       true,  true,  2, [](Race& race) { start_reclaim(race); }, nullptr},
-    {"cpus",          true,  true,  0, [](Race& race) { start_cpu_switch(race); }, nullptr},
-    {"storm",         true,  true,  1, [](Race& race) { start_storm(race, 2); }, nullptr},
-    {"poll",          true,  true,  2, [](Race& race) { start_pollers(race, 2); }, nullptr},
-    {"open",          true,  true,  3, [](Race& race) { start_openers(race, 2); }, nullptr},
-    {"writeback",     true,  false, 6, [](Race& race) { start_write_back(race, 2); },
-     [](Race& race, std::string& why) { return race.use_written_back_buffers(why); }},
+    //            own    weight
+    {"close",     false, 4, [](Race& race) { start_closers(race, 1); }, nullptr},
+    {"fork",      true,  4, [](Race& race) { start_forkers(race, 1); }, nullptr},
+    {"remap",     true,  4, [](Race& race) { start_remappers(race, 2); }, nullptr},
+    {"rings",     false, 2, [](Race& race) { start_ring_movers(race, 1); }, nullptr},
+    {"signals",   false, 4, [](Race& race) { start_signals(race, 1); }, nullptr},
+    {"reclaim",   false, 2, [](Race& race) { start_reclaim(race); }, nullptr},
+    {"cpus",      false, 0, [](Race& race) { start_cpu_switch(race); }, nullptr},
+    {"storm",     false, 1, [](Race& race) { start_storm(race, 2); }, nullptr},
+    {"poll",      false, 2, [](Race& race) { start_pollers(race, 1); }, nullptr},
+    {"open",      false, 3, [](Race& race) { start_openers(race, 1); }, nullptr},
+    {"writeback", false, 5, [](Race& race) { start_write_back(race, 2); }, write_back_prepared},
 };
 // clang-format on
-
-bool fits(const Disturbance& one, Buffers buffers) {
-    return buffers == Buffers::own ? one.own : one.shared;
-}
 
 const Disturbance& named(std::string_view name) {
     std::string known;
@@ -45,42 +44,29 @@ const Disturbance& named(std::string_view name) {
     throw PlanError("disturb=" + std::string(name) + ": nothing is called so; there is: " + known);
 }
 
-// By weight, among those that fit and are not there yet; nullptr: none is left.
-const Disturbance* draw_one(const Drawn& drawn, bool only_of_these_buffers, Random& random) {
+bool is_drawn(const Drawn& drawn, const Disturbance& one) {
+    return std::count(drawn.disturbances.begin(), drawn.disturbances.end(), &one) > 0;
+}
+
+// By weight, among those that go with the buffers, or need private ones, and are not there yet.
+const Disturbance* draw_one(const Drawn& drawn, bool needing_own, Random& random) {
     const auto weight = [&](const Disturbance& one) {
-        const bool there = std::count(drawn.disturbances.begin(), drawn.disturbances.end(), &one);
-        const bool everywhere = one.shared && one.own;
-        return there || !fits(one, drawn.buffers) || (only_of_these_buffers && everywhere)
-                   ? 0
-                   : one.weight;
+        const bool fits = needing_own ? one.own : !one.own || drawn.buffers == Buffers::own;
+        return fits && !is_drawn(drawn, one) ? one.weight : 0;
     };
     std::uint32_t total = 0;
     for (const Disturbance& one : all)
         total += weight(one);
-    std::uint32_t at = total ? random.below(total) : 0;
+    std::uint32_t at = random.below(total);
+    const Disturbance* last = nullptr;
     for (const Disturbance& one : all) {
+        if (weight(one))
+            last = &one;
         if (at < weight(one))
-            return &one;
+            break;
         at -= weight(one);
     }
-    return nullptr;
-}
-
-Drawn chosen_by_name(std::string_view word) {
-    Drawn drawn;
-    for (const std::string_view name : split(word, '+')) {
-        const Disturbance& one = named(name);
-        if (!std::count(drawn.disturbances.begin(), drawn.disturbances.end(), &one))
-            drawn.disturbances.push_back(&one);
-    }
-    for (const Disturbance* one : drawn.disturbances)
-        if (!one->shared)
-            drawn.buffers = Buffers::own;
-    for (const Disturbance* one : drawn.disturbances)
-        if (!fits(*one, drawn.buffers))
-            throw PlanError("disturb=" + std::string(word) + ": " + one->name +
-                            " does not go with private buffers, which another of these needs");
-    return drawn;
+    return last;
 }
 
 } // namespace
@@ -132,13 +118,18 @@ Drawn draw_disturbances(std::string_view word, Random& random) {
     if (word == drawn_word) {
         drawn.buffers = random.below(2) ? Buffers::own : Buffers::shared;
         const std::uint32_t wanted = least_drawn + random.below(most_drawn - least_drawn + 1);
-        // First what goes with these buffers alone: nothing else would need private ones.
-        if (drawn.buffers == Buffers::own || random.below(2))
+        if (drawn.buffers == Buffers::own)
             drawn.disturbances.push_back(draw_one(drawn, true, random));
         while (drawn.disturbances.size() < wanted)
             drawn.disturbances.push_back(draw_one(drawn, false, random));
     } else {
-        drawn = chosen_by_name(word);
+        for (const std::string_view name : split(word, '+')) {
+            const Disturbance& one = named(name);
+            if (one.own)
+                drawn.buffers = Buffers::own;
+            if (!is_drawn(drawn, one))
+                drawn.disturbances.push_back(&one);
+        }
     }
     // A fork must have said that children look before anybody takes access rights.
     std::sort(drawn.disturbances.begin(), drawn.disturbances.end());

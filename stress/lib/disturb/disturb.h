@@ -43,8 +43,9 @@ void start_pollers(Race& race, std::uint32_t threads);
 // Open the device for files of their own, make a request or two through each, and close it at once.
 void start_openers(Race& race, std::uint32_t threads);
 
-// Need Race::use_written_back_buffers().
+// Cleans and gives away pages of a file that reads of its own lie in.
 void start_write_back(Race& race, std::uint32_t threads);
+bool can_write_back(std::string& why); // there is such a file
 
 // --- the catalogue, and what is drawn from it ----------------------------------------------------
 
@@ -54,8 +55,7 @@ const char* buffers_name(Buffers buffers);
 
 struct Disturbance {
     const char* name;     // as the knob `disturb` says it
-    bool shared;          // goes with the supervisor's buffers
-    bool own;             // … with private ones
+    bool own;             // it needs private buffers; all others go with either
     std::uint32_t weight; // in a draw; 0: by name alone
     void (*start)(Race& race);
     // Before anybody starts; false, with the reason, where the machine has not what it needs.
@@ -78,8 +78,7 @@ struct Drawn {
 // drawn.text(), and what was left out.
 std::string prepared(Drawn& drawn, Race& race);
 
-// `word`: "drawn", or names with `+` between them.  Throws PlanError for a name that nothing has,
-// and for names that want different buffers.
+// `word`: "drawn", or names with `+` between them.  Throws PlanError for a name that nothing has.
 Drawn draw_disturbances(std::string_view word, Random& random);
 
 } // namespace at

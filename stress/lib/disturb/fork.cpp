@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "lib/oracles/calls.h"
+#include "lib/pattern.h"
 #include "lib/race.h"
 #include "lib/racer.h"
 #include "lib/ring_arena.h"
@@ -22,16 +23,6 @@
 namespace at {
 
 namespace {
-
-std::uint64_t checksum(const std::byte* bytes, std::size_t length) {
-    std::uint64_t sum = 0xcbf29ce484222325;
-    for (std::size_t i = 0; i + 8 <= length; i += 8) {
-        std::uint64_t word;
-        std::memcpy(&word, bytes + i, 8);
-        sum = (sum ^ word) * 0x100000001b3;
-    }
-    return sum;
-}
 
 void check_context(Race& race, const char* call, long answer) {
     if (const auto finding = judge_child_call(call, answer))

@@ -205,6 +205,18 @@ std::optional<Finding> judge_quiet_all(std::uint32_t index, const std::byte* buf
                 stride - bad);
 }
 
+std::optional<Finding> judge_given_away(const std::vector<std::uint64_t>& before,
+                                        const std::vector<std::uint64_t>& after) {
+    for (std::size_t page = 0; page < before.size(); ++page)
+        if (before[page] != after[page])
+            return Finding{"data",
+                           "a page of a file lost the bytes that a read had put there",
+                           "data/lost-dirty",
+                           {"page " + std::to_string(page + 1) + " of " +
+                            std::to_string(before.size())}};
+    return std::nullopt;
+}
+
 void fill_canary(const Slot& slot, std::uint32_t index, std::byte* buffer) {
     const std::uint64_t canary = canary_of(index);
     for (std::uint32_t s = 0; s < slot.segments; ++s)

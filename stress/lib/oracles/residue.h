@@ -70,6 +70,12 @@ std::optional<Finding> judge_quiet(const Slot& slot, std::uint32_t index, const 
 std::optional<Finding> judge_quiet_all(std::uint32_t index, const std::byte* buffer,
                                        std::uint32_t stride, const char* when);
 
+// Checksums of the pages of a read that has ended, before they were given away by whoever had cleaned
+// them, and as they were read from their file again (written_back.h): a page that the device has
+// written must have been dirtied by then (Documentation/core-api/pin_user_pages.rst).
+std::optional<Finding> judge_given_away(const std::vector<std::uint64_t>& before,
+                                        const std::vector<std::uint64_t>& after);
+
 void fill_canary(const Slot& slot, std::uint32_t index, std::byte* buffer);
 
 } // namespace at
