@@ -21,6 +21,9 @@
 #include <utility>
 #include <vector>
 
+#if defined(__x86_64__) || defined(__i386__)
+#include <cpuid.h>
+#endif
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -326,10 +329,27 @@ void outcomes_are_told() {
           "a lower rule shadows a higher one");
 }
 
-// An arming is freed under the marks that may still read it, unless RCU is used right.
+// QEMU without a hypervisor of its host (target/i386/cpu.c, cpu_x86_cpuid(), leaf 0x40000000).
+bool is_emulated() {
+#if defined(__x86_64__) || defined(__i386__)
+    unsigned int words[4] = {};
+    __cpuid(0x40000000, words[0], words[1], words[2], words[3]);
+    return std::memcmp(&words[1], "TCGTCGTCGTCG", 12) == 0;
+#else
+    return false;
+#endif
+}
+
+// An arming is freed under the marks that may still read it, unless RCU is used right.  An emulated
+// CPU may keep code that it runs while another patches it (seen with QEMU 7.2: one takes the int3
+// of a patch that is over for ever), so that there the marks stay switched on and the arming alone
+// is replaced.
 void arming_under_marks_is_safe() {
     const at_chance chance = {100000, 1, 0, 100, 0};
+    const bool patches = !is_emulated();
     std::atomic<bool> done = false;
+    prepare(chance, 0);
+    arm();
     std::atomic<int> orders = 0;
     std::jthread marks([&] {
         while (!done.load()) {
@@ -338,10 +358,13 @@ void arming_under_marks_is_safe() {
         }
     });
     for (int round = 0; round < 30 || orders.load() < 30; ++round) {
-        prepare(chance, static_cast<std::uint64_t>(round));
+        if (patches)
+            prepare(chance, static_cast<std::uint64_t>(round));
+        else
+            put(injector + "seed", to_string(static_cast<std::uint64_t>(round)));
         arm();
         arm();
-        if (round % 2)
+        if (patches && round % 2)
             disarm();
     }
     done = true;
