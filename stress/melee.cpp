@@ -36,7 +36,7 @@ const at::Scenario scenario{
     "melee",
     "whatever disturbs a race, each request is answered once with its own bytes and leaves nothing",
     knobs(),
-    {{"submitted", 1500}, {"destroyed_inflight", 20}, {"disturbed", 50}},
+    {{"submitted", 500}, {"destroyed_inflight", 20}, {"disturbed", 50}},
     [](at::Race& race) {
         at::Random random(race.seed(), static_cast<std::uint64_t>(at::Role::disturber), 1 << 16);
         at::Drawn drawn = at::draw_disturbances(race.knobs().text("disturb"), random);

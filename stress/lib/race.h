@@ -102,6 +102,9 @@ public:
     int device_fd(std::uint32_t device) const { return devices_[device].get(); }
     std::uint64_t seed() const { return setup_.plan.seed; }
     bool requests_in_flight() const; // of any context
+    // Slots of reads in flight that the device has not begun with, as far as marks tell; of those
+    // submitted last, at most `most`.
+    std::vector<std::uint32_t> reads_not_begun(std::uint32_t most) const;
     // Until some thread is in that call; false when none was for `bound_ns`.
     bool until_somebody_is_in(Call call, std::uint64_t bound_ns) const;
     void harness_error(const std::string& text);
@@ -109,14 +112,17 @@ public:
     // From here on the buffers are private memory of this process, for what fork and munmap do to
     // it; the supervisor watches nothing then.  Before the submitters start.
     void use_private_buffers();
+    bool buffers_are_private() const { return buffers_private_; }
     std::byte* buffer(std::uint32_t slot) const {
         return buffers_ + std::uint64_t{slot} * geometry_.buffer_stride;
     }
     // Changes the mapping of a flying request's buffer: replaced, discarded, moved or protected.
     // Waits for the request's answer and settles it.  False: none was flying.
     bool remap_one(Random& random);
-    // From here on no buffer's access rights are taken: forked children look at them all.
-    void children_look() { children_look_ = true; }
+    // From here on this process forks: no buffer's access rights are taken, so that children can look
+    // at them, and children do not get what is known of the device's memory, which is most of what
+    // a fork would copy.
+    void expect_children();
     // The race ends by SIGKILL in mid-flight, as with the knob exit_kill.
     void end_by_kill() { killed_at_end_ = true; }
     // What the race drew for itself, as the run tells it.
@@ -218,6 +224,7 @@ private:
     std::byte* const buffers_;
     bool killed_at_end_;
     bool children_look_ = false;
+    bool buffers_private_ = false;
     std::uint32_t disturbers_ = 0;
     std::vector<Fd> devices_;
     std::vector<iocb> iocbs_;

@@ -45,6 +45,36 @@ bool Race::requests_in_flight() const {
     return false;
 }
 
+void Race::expect_children() {
+    children_look_ = true;
+    for (Region& region : regions_) {
+        const auto from = reinterpret_cast<std::uintptr_t>(region.content(0));
+        const std::uintptr_t first = (from + page_bytes - 1) / page_bytes * page_bytes;
+        const std::uintptr_t end = (from + region.bytes()) / page_bytes * page_bytes;
+        if (end > first && madvise(reinterpret_cast<void*>(first), end - first, MADV_DONTFORK))
+            throw_errno("madvise");
+    }
+}
+
+std::vector<std::uint32_t> Race::reads_not_begun(std::uint32_t most) const {
+    std::vector<std::uint32_t> found;
+    for (const auto& submitter : submitters_) {
+        const std::uint32_t head = submitter->head.load(std::memory_order_acquire);
+        const std::uint32_t span = std::min({head, geometry_.depth, recent_kept});
+        for (std::uint32_t age = 0; age < span && found.size() < most; ++age) {
+            const std::uint32_t index =
+                submitter->recent[(head - 1 - age) % recent_kept].load(std::memory_order_relaxed);
+            const Slot& slot = shared_.slots[index];
+            const std::uint64_t word = slot.word.load(std::memory_order_acquire);
+            if (in_flight(state_of(word)) && slot.is_read &&
+                slot.op.load(std::memory_order_relaxed) == Op::transfer &&
+                !(windows_ && windows_->started(index, generation_of(word))))
+                found.push_back(index);
+        }
+    }
+    return found;
+}
+
 bool Race::until_somebody_is_in(Call call, std::uint64_t bound_ns) const {
     const std::uint64_t until = monotonic_ns() + bound_ns;
     do {
@@ -73,6 +103,7 @@ bool fresh_pages(std::byte* at, std::size_t bytes) {
 void Race::use_private_buffers() {
     read_only_.reset();
     private_ = PrivateBuffers();
+    buffers_private_ = true;
     if (!fresh_pages(buffers_, geometry_.buffers_bytes()))
         throw_errno("mmap of private buffers");
     for (std::uint32_t slot = 0; slot < geometry_.slots; ++slot)

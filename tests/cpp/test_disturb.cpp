@@ -51,7 +51,7 @@ TEST_CASE("over many seeds everything with a weight is drawn, and one race in fo
 }
 
 TEST_CASE("a plan may name what disturbs") {
-    CHECK(drawn(1, "close+signals").buffers == at::Buffers::shared);
+    CHECK(drawn(1, "close+fork").buffers == at::Buffers::shared);
     const at::Drawn one = drawn(1, "remap+fork+close+fork");
     CHECK(one.buffers == at::Buffers::own);
     REQUIRE(one.disturbances.size() == 3);

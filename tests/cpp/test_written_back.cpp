@@ -48,6 +48,21 @@ TEST_CASE("a file that is not there, or too small, is said") {
     CHECK(!memory.start());
 }
 
+TEST_CASE("a page that was reported as read and still holds the fill did not arrive") {
+    constexpr std::uint64_t fill = 77;
+    constexpr std::size_t into = 100;
+    std::vector<std::byte> memory(4 * page);
+    at::pattern_fill(fill, 0, memory.data(), memory.size());
+    at::pattern_fill(99, 0, memory.data() + into, 2 * page); // what the device wrote
+    CHECK(!at::judge_arrived(fill, into, memory.data(), 2 * page));
+    CHECK(!at::judge_arrived(fill, into, memory.data(), -5));
+    CHECK(!at::judge_arrived(fill, into, memory.data(), 2 * page + 20)); // too little to tell
+    const auto finding = at::judge_arrived(fill, into, memory.data(), 3 * page);
+    REQUIRE(finding);
+    CHECK(finding->signature == "data/not-arrived");
+    CHECK(finding->evidence.at(0) == "page 4"); // the third holds the end of what was written
+}
+
 TEST_CASE("a page that reads otherwise once it was given away lost what the device wrote") {
     CHECK(!at::judge_given_away({}, {}));
     CHECK(!at::judge_given_away({1, 2, 3}, {1, 2, 3}));

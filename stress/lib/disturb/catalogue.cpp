@@ -21,7 +21,7 @@ bool write_back_prepared(Race&, std::string& why) {
 constexpr Disturbance all[] = {
     //            own    weight
     {"close",     false, 4, [](Race& race) { start_closers(race, 1); }, nullptr},
-    {"fork",      true,  4, [](Race& race) { start_forkers(race, 1); }, nullptr},
+    {"fork",      false, 5, [](Race& race) { start_forkers(race, 1); }, nullptr},
     {"remap",     true,  4, [](Race& race) { start_remappers(race, 2); }, nullptr},
     {"rings",     false, 2, [](Race& race) { start_ring_movers(race, 1); }, nullptr},
     {"signals",   false, 4, [](Race& race) { start_signals(race, 1); }, nullptr},
@@ -116,7 +116,7 @@ std::string prepared(Drawn& drawn, Race& race) {
 Drawn draw_disturbances(std::string_view word, Random& random) {
     Drawn drawn;
     if (word == drawn_word) {
-        drawn.buffers = random.below(2) ? Buffers::own : Buffers::shared;
+        drawn.buffers = random.below(3) ? Buffers::shared : Buffers::own;
         const std::uint32_t wanted = least_drawn + random.below(most_drawn - least_drawn + 1);
         if (drawn.buffers == Buffers::own)
             drawn.disturbances.push_back(draw_one(drawn, true, random));

@@ -24,7 +24,8 @@ class Race;
 
 // Replaces the submitters' file under its requests, and closes copies of its descriptor.
 void start_closers(Race& race, std::uint32_t threads);
-// Needs private buffers: the child has them too.
+// `threads` of the race and a helper process. Children look at the race's buffers where those are
+// private.
 void start_forkers(Race& race, std::uint32_t threads);
 // Need private buffers: replaces, discards, moves or protects what requests were pinned through.
 void start_remappers(Race& race, std::uint32_t threads);

@@ -205,15 +205,33 @@ std::optional<Finding> judge_quiet_all(std::uint32_t index, const std::byte* buf
                 stride - bad);
 }
 
+std::optional<Finding> judge_arrived(std::uint64_t fill, std::size_t into, const std::byte* memory,
+                                     std::int64_t res) {
+    constexpr std::size_t page_bytes = 4096;
+    constexpr std::size_t telling_bytes = 64;
+    const std::size_t end = into + static_cast<std::size_t>(std::max<std::int64_t>(res, 0));
+    for (std::size_t at = into; at < end;) {
+        const std::size_t next = std::min(at / page_bytes * page_bytes + page_bytes, end);
+        if (next - at >= telling_bytes &&
+            pattern_check(fill, at, memory + at, next - at) == pattern_matches)
+            return Finding{"data",
+                           "a read reports bytes that did not come into its memory",
+                           "data/not-arrived",
+                           {"page " + std::to_string(at / page_bytes + 1)}};
+        at = next;
+    }
+    return std::nullopt;
+}
+
 std::optional<Finding> judge_given_away(const std::vector<std::uint64_t>& before,
                                         const std::vector<std::uint64_t>& after) {
     for (std::size_t page = 0; page < before.size(); ++page)
         if (before[page] != after[page])
-            return Finding{"data",
-                           "a page of a file lost the bytes that a read had put there",
-                           "data/lost-dirty",
-                           {"page " + std::to_string(page + 1) + " of " +
-                            std::to_string(before.size())}};
+            return Finding{
+                "data",
+                "a page of a file lost the bytes that a read had put there",
+                "data/lost-dirty",
+                {"page " + std::to_string(page + 1) + " of " + std::to_string(before.size())}};
     return std::nullopt;
 }
 

@@ -70,6 +70,12 @@ std::optional<Finding> judge_quiet(const Slot& slot, std::uint32_t index, const 
 std::optional<Finding> judge_quiet_all(std::uint32_t index, const std::byte* buffer,
                                        std::uint32_t stride, const char* when);
 
+// Of a read into memory that was filled with the pattern of `fill`, its payload from `into` on: a
+// whole page, or a piece of one that no chance makes alike, that was reported as read and still is
+// what it was.  `res` of 0 and less reports nothing.
+std::optional<Finding> judge_arrived(std::uint64_t fill, std::size_t into, const std::byte* memory,
+                                     std::int64_t res);
+
 // Checksums of the pages of a read that has ended, before they were given away by whoever had cleaned
 // them, and as they were read from their file again (written_back.h): a page that the device has
 // written must have been dirtied by then (Documentation/core-api/pin_user_pages.rst).
