@@ -235,7 +235,8 @@ def cells(selection: Selection) -> list[Cell]:
                     seed = cell_seed(selection.seed, cell_id)
                     own_knobs = wants.get("knobs", {}).get(scenario, {})
                     knobs = {"time": time, **targets.named(target).knobs}
-                    knobs |= {**row["knobs"], **own_knobs}
+                    one_cpu = table["one_cpu"]["knobs"] if target == "zcdma" and cpus == 1 else {}
+                    knobs |= {**one_cpu, **row["knobs"], **own_knobs}
                     knobs["time"] = selection.time or stretched(knobs["time"], slowdown)
                     chosen.append(
                         Cell(

@@ -177,6 +177,7 @@ private:
     // Which outcome of a race between cancel and completion has come more seldom so far.
     enum class Sought { either, win, loss };
     Sought scarce_outcome() const;
+    bool behind_pace() const;
 
     // Window control (race_window.cpp): true when a placed call was made in place of a blind one.
     bool placed_cancel(WindowRacer& racer, Random& random);

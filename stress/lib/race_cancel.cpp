@@ -18,6 +18,15 @@ Race::Sought Race::scarce_outcome() const {
     return lost < won ? Sought::loss : Sought::either;
 }
 
+// Too few cancels were made for the race's length: where one CPU runs all racers, or a host is slow.
+bool Race::behind_pace() const {
+    constexpr std::uint64_t requests_per_outcome = 7; // the scenario's minima leave room for 10
+    return cancellers_ && !blind_ &&
+           std::min(shared_.value(Counter::cancel_won), shared_.value(Counter::cancel_lost)) *
+                   requests_per_outcome <
+               shared_.value(Counter::submitted);
+}
+
 // Each request in flight as likely as any other (Vitter, "Random sampling with a reservoir", 1985).
 std::uint32_t Race::any_in_flight(Random& random) const {
     std::uint32_t chosen = max_slots;

@@ -397,6 +397,9 @@ std::size_t Race::submit_batch(std::vector<std::uint32_t>& slots, Random& random
         if (const std::uint32_t last = slots[static_cast<std::size_t>(i - 1)];
             !windows_ || !windows_->is_awaited(last))
             cancel_one(last);
+    if (answer > 0 && behind_pace())
+        if (const std::uint32_t target = choose_target(random); target < max_slots)
+            cancel_one(target);
     const std::uint64_t flying_ns = monotonic_ns();
     const std::uint64_t flying_healthy_ns = shared_.healthy_ns();
     shared_.count(Counter::submit_calls);
