@@ -18,12 +18,11 @@ from aiotorture import archive, packages, paths, processes
 from aiotorture.errors import ConfigurationError
 
 MMDEBSTRAP_TIMEOUT_S = 900.0
-# Beside the compiler: what Kbuild's own programs are linked with, and pahole, which the headers of
-# a kernel with BTF call for each module (scripts/Makefile.modfinal).
+# Beside the compiler: what Kbuild's own programs are linked with.
 PACKAGES = {
-    "bullseye": ("make", "libelf1", "libssl1.1", "dwarves"),
-    "bookworm": ("make", "libelf1", "libssl3", "pahole"),
-    "trixie": ("make", "libelf1t64", "libssl3t64", "pahole"),
+    "bullseye": ("make", "libelf1", "libssl1.1"),
+    "bookworm": ("make", "libelf1", "libssl3"),
+    "trixie": ("make", "libelf1t64", "libssl3t64"),
 }
 LEFT_OUT = ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/info/*")
 

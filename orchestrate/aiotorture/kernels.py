@@ -146,6 +146,8 @@ def kbuild_argv(kernel: Kernel, module_folder: Path, goals: Sequence[str]) -> li
     argv: list[str | Path] = [
         "make", f"-j{os.cpu_count() or 1}", "-C", kernel.headers, f"M={module_folder}",
     ]  # fmt: skip
+    # no type information of the module's: it wants pahole of the kernel's version (Makefile.modfinal)
+    argv.append("CONFIG_DEBUG_INFO_BTF_MODULES=")
     if kernel.compiler:
         argv.append(f"CC={kernel.compiler}")
     argv += goals
