@@ -42,7 +42,7 @@
 #define AT_DEVICE_DELAY_DRAWN_NS	(1 * NSEC_PER_MSEC)
 #define AT_DELAY_MAX_NS			(10ULL * NSEC_PER_SEC)
 #define AT_ERRNO_MAX			511	/* from 512 on they are the kernel's own */
-#define AT_LOG_ENTRIES			256
+#define AT_LOG_ENTRIES			1024	/* of each log */
 #define AT_MAX_TASKS			64
 #define AT_ANY_SLOT			(-1)
 #define AT_ANY_CPU			(-1)
@@ -110,6 +110,11 @@ struct at_firing {
 	u8 action;
 };
 
+struct at_log {
+	atomic64_t head;
+	struct at_firing firing[AT_LOG_ENTRIES];
+};
+
 static struct {
 	struct mutex lock;		/* rules, seed, clients, tasks, arming and disarming */
 	struct list_head clients;
@@ -118,8 +123,8 @@ static struct {
 	struct at_arming __rcu *live;	/* what marks read; NULL: disarmed */
 	struct at_arming *shown;	/* the last arming, for its counts */
 	pid_t tasks[AT_MAX_TASKS];	/* thread groups that task-filter lets pass */
-	atomic64_t log_head;
-	struct at_firing log[AT_LOG_ENTRIES];
+	struct at_log log;		/* all firings */
+	struct at_log losses;		/* those after which requests wait for their time-out */
 	void *memory;			/* what /dev/fail_injector maps */
 	struct at_header *header;
 	struct dentry *dir;
@@ -176,12 +181,12 @@ static void append_event(u64 now, enum at_racer racer, enum at_phase phase,
 	preempt_enable_notrace();
 }
 
-static void log_firing(u64 now, enum at_phase phase, u32 cookie,
-		       const struct at_armed_rule *rule, unsigned int number,
-		       u64 count, u64 delay_ns)
+static void log_to(struct at_log *log, u64 now, enum at_phase phase, u32 cookie,
+		   const struct at_armed_rule *rule, unsigned int number,
+		   u64 count, u64 delay_ns)
 {
-	u64 entry = atomic64_inc_return(&injector.log_head);
-	struct at_firing *firing = &injector.log[(entry - 1) % AT_LOG_ENTRIES];
+	u64 entry = atomic64_inc_return(&log->head);
+	struct at_firing *firing = &log->firing[(entry - 1) % AT_LOG_ENTRIES];
 
 	WRITE_ONCE(firing->sequence, 0);
 	/* Pairs with smp_rmb() in log_show(). */
@@ -196,7 +201,18 @@ static void log_firing(u64 now, enum at_phase phase, u32 cookie,
 	firing->action = rule->action;
 	/* Pairs with smp_load_acquire() in log_show(). */
 	smp_store_release(&firing->sequence, entry);
+}
 
+static void log_firing(u64 now, enum at_phase phase, u32 cookie,
+		       const struct at_armed_rule *rule, unsigned int number,
+		       u64 count, u64 delay_ns)
+{
+	const u32 losses = AT_BIT(AT_DROP) | AT_BIT(AT_STALL) | AT_BIT(AT_LATE) |
+			   AT_BIT(AT_RESET) | AT_BIT(AT_REMOVE);
+
+	log_to(&injector.log, now, phase, cookie, rule, number, count, delay_ns);
+	if (losses & AT_BIT(rule->action))
+		log_to(&injector.losses, now, phase, cookie, rule, number, count, delay_ns);
 	if (!rule->verbose)
 		return;
 	pr_notice_ratelimited("rule %u: %s %s cookie 0x%x event %llu\n", number,
@@ -554,8 +570,8 @@ static void forget(void)
 	kfree(injector.shown);
 	injector.shown = NULL;
 	memset(injector.tasks, 0, sizeof(injector.tasks));
-	memset(injector.log, 0, sizeof(injector.log));
-	atomic64_set(&injector.log_head, 0);
+	memset(&injector.log, 0, sizeof(injector.log));
+	memset(&injector.losses, 0, sizeof(injector.losses));
 	/* A phase of an earlier run must not be taken for one of the next. */
 	memset(injector.memory, 0, AT_SLOTS_BYTES);
 	memset(holds(), 0, injector.header->holds_bytes);
@@ -936,12 +952,13 @@ DEFINE_SHOW_ATTRIBUTE(counters);
 
 static int log_show(struct seq_file *seq, void *unused)
 {
-	u64 head = atomic64_read(&injector.log_head);
+	const struct at_log *log = seq->private;
+	u64 head = atomic64_read(&log->head);
 	u64 entry = head > AT_LOG_ENTRIES ? head - AT_LOG_ENTRIES : 0;
 
 	while (entry++ < head) {
 		const struct at_firing *from =
-			&injector.log[(entry - 1) % AT_LOG_ENTRIES];
+			&log->firing[(entry - 1) % AT_LOG_ENTRIES];
 		struct at_firing firing;
 
 		/* Pairs with smp_store_release() in log_firing(). */
@@ -973,7 +990,8 @@ static void create_files(void)
 	debugfs_create_file("enable", 0600, injector.dir, NULL, &enable_fops);
 	debugfs_create_file("clear", 0200, injector.dir, NULL, &clear_fops);
 	debugfs_create_file("counters", 0400, injector.dir, NULL, &counters_fops);
-	debugfs_create_file("log", 0400, injector.dir, NULL, &log_fops);
+	debugfs_create_file("log", 0400, injector.dir, &injector.log, &log_fops);
+	debugfs_create_file("losses", 0400, injector.dir, &injector.losses, &log_fops);
 	debugfs_create_file("calls", 0600, injector.dir, NULL, &calls_fops);
 	debugfs_create_file("probes", 0600, injector.dir, NULL, &probes_fops);
 	debugfs_create_file("fail-nth", 0600, injector.dir, NULL, &fail_nth_fops);

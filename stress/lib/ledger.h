@@ -24,6 +24,7 @@
 #include <cstdint>
 
 #include "lib/findings.h"
+#include "lib/oracles/late_waits.h"
 #include "lib/window_book.h"
 
 namespace at {
@@ -333,6 +334,7 @@ struct SharedRun {
     Heartbeat work_beats[max_cpus];
     ThreadBoard threads[max_threads];
     WindowBook windows;
+    LateWaits late_waits;
     ContextSlot contexts[max_contexts];
     Slot slots[max_slots];
 

@@ -252,4 +252,11 @@ nlohmann::json fault_counters(const Plan& plan, std::uint64_t& fired) {
     return faults;
 }
 
+LossLog fault_losses() {
+    const auto answer = bounded_read(std::string(injector) + "losses", file_bound);
+    LossLog log = parse_losses(answer.text);
+    log.read = answer.in_time && answer.status >= 0;
+    return log;
+}
+
 } // namespace at

@@ -6,6 +6,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "lib/oracles/late_waits.h"
 #include "lib/plan.h"
 
 namespace at {
@@ -39,5 +40,8 @@ bool optimise_probes(bool optimise);
 std::string read_sites();
 // The `faults` member of a result; fired in total is added to `fired`.
 nlohmann::json fault_counters(const Plan& plan, std::uint64_t& fired);
+
+// The injector's log of what makes requests wait for their time-out.
+LossLog fault_losses();
 
 } // namespace at

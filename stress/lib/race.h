@@ -173,6 +173,7 @@ private:
     void lull(std::uint32_t submitter, Random& random);
     void poll_until_idle(std::uint32_t submitter, Random& random);
     void judge_timing(Slot& slot, std::uint32_t index);
+    void note_late(LateKind kind, std::uint32_t index, std::uint64_t begin_ns, std::uint64_t end_ns);
 
     // Which outcome of a race between cancel and completion has come more seldom so far.
     enum class Sought { either, win, loss };

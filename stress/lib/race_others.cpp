@@ -246,6 +246,15 @@ void Race::lull(std::uint32_t index, Random& random) {
     lulls_.fetch_and(~own, std::memory_order_relaxed);
 }
 
+void Race::note_late(LateKind kind, std::uint32_t index, std::uint64_t begin_ns,
+                     std::uint64_t end_ns) {
+    if (!removal_expected_)
+        shared_.late_waits.note(
+            {kind, index,
+             generation_of(shared_.slots[index].word.load(std::memory_order_relaxed)), begin_ns,
+             end_ns});
+}
+
 // The slot is answered, and no canceller holds it any more.
 void Race::judge_timing(Slot& slot, std::uint32_t index) {
     const Op op = slot.op.load(std::memory_order_relaxed);
@@ -287,12 +296,16 @@ void Race::judge_timing(Slot& slot, std::uint32_t index) {
     longest(Counter::longest_wait_us, waits.flying_ns);
     longest(Counter::longest_cancel_us, waits.cancel_ns);
     const WaitVerdict verdict = judge_waits(waits, wait_bounds_);
-    if (!verdict.finding && !verdict.waited)
+    if (!verdict.finding && !verdict.waited && !verdict.cancel_waited)
         return;
     if (stood_still_since(slot.submitted_ns.load(std::memory_order_relaxed)))
         return;
     if (verdict.waited)
         shared_.count(Counter::waited);
+    if (verdict.waited)
+        note_late(LateKind::waited, index, waits.flying_ns, waits.ring_empty_ns);
+    else if (verdict.cancel_waited)
+        note_late(LateKind::cancel, index, waits.cancel_ns, waits.ring_empty_ns);
     if (verdict.finding) {
         Finding finding = *verdict.finding;
         finding.evidence.push_back(describe_slot(shared_, index));

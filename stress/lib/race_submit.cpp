@@ -119,8 +119,11 @@ bool Race::recycle(std::uint32_t index, Random& random) {
             shared_.count(Counter::cancel_lost, slot.lost_cancels.load(std::memory_order_relaxed));
             if (answer.res == -ETIMEDOUT) {
                 shared_.count(Counter::timeouts);
-                if (!answer.stalled)
+                if (!answer.stalled) {
                     shared_.count(Counter::timeouts_bare);
+                    note_late(LateKind::timed_out, index,
+                              slot.submitted_ns.load(std::memory_order_relaxed), monotonic_ns());
+                }
                 if (answer.stalled && !permitted_.timeouts)
                     shared_.count(Counter::timeouts_stalled);
             } else if (answer.res == -ENODEV) {

@@ -1,4 +1,7 @@
 #include "lib/stressor.h"
+
+#include <algorithm>
+
 #include <nlohmann/json.hpp>
 
 #include "lib/modules.h"
@@ -75,7 +78,14 @@ public:
         std::vector<Finding> findings = lost_->scan(healthy_ns);
         if (auto finding = account(shared))
             findings.push_back(*finding);
+        if (auto finding = late(shared))
+            findings.push_back(*finding);
         return findings;
+    }
+
+    std::vector<Finding> at_end(SharedRun& shared) override {
+        const auto finding = late(shared);
+        return finding ? std::vector<Finding>{*finding} : std::vector<Finding>{};
     }
 
     std::vector<Finding> after_death(SharedRun& shared, std::byte* buffers,
@@ -84,6 +94,23 @@ public:
     }
 
 private:
+    // Of the waits that were noted since the last call.
+    std::optional<Finding> late(SharedRun& shared) {
+        const std::uint32_t noted =
+            std::min(shared.late_waits.taken.load(std::memory_order_relaxed), max_late_waits);
+        const WaitBounds bounds = wait_bounds(setup_.plan, setup_.bound.knobs);
+        if (late_judged_ >= noted || bounds.unlogged || setup_.plan.faults.empty())
+            return std::nullopt;
+        std::uint32_t whole = late_judged_;
+        while (whole < noted && shared.late_waits.ready[whole].load(std::memory_order_acquire))
+            ++whole;
+        const LossLog log = fault_losses();
+        std::optional<Finding> finding;
+        for (; late_judged_ < whole && !finding; ++late_judged_)
+            finding = judge_late_wait(shared.late_waits.wait[late_judged_], log, bounds);
+        return finding;
+    }
+
     // Faults are read after what they explain, and seldom: each read is a thread's.
     std::optional<Finding> account(const SharedRun& shared) {
         const std::uint64_t waited = shared.value(Counter::waited);
@@ -108,6 +135,7 @@ private:
     }
 
     const RaceSetup& setup_;
+    std::uint32_t late_judged_ = 0;
     std::uint64_t accounted_ = 0; // so many are explained by what had fired
     const Geometry geometry_;
     std::uint64_t timeout_ns_ = 0;

@@ -55,6 +55,8 @@ public:
     // In the supervisor, every 50 ms.  A finding here ends the run.
     virtual std::vector<Finding> overdue(SharedRun& shared, std::byte* buffers,
                                          std::uint64_t healthy_ns) = 0;
+    // In the supervisor, when the child has ended in whatever way.
+    virtual std::vector<Finding> at_end(SharedRun&) { return {}; }
     // In the supervisor, when the child and its mm are gone; buffers are watched for so long.
     virtual std::vector<Finding> after_death(SharedRun&, std::byte*,
                                              std::chrono::milliseconds /*watch*/) {

@@ -425,6 +425,8 @@ private:
             }
         }
         tell_progress();
+        for (const Finding& finding : stressor_->at_end(run_))
+            run_.report(finding);
         judge_death();
     }
 

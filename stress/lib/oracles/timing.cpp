@@ -49,9 +49,11 @@ WaitBounds wait_bounds(const Plan& plan, const KnobValues& knobs) {
     std::uint64_t late_ns = 0;
     bool slow_stop = false;
     bool blocks_all = false;
+    bounds.unlogged = knobs.integer("time_to_answer") == 0;
     for (const Fault& fault : plan.faults) {
         const std::string& action = fault.action;
         bounds.answer_explained |= makes_wait(fault, timeout_ns);
+        bounds.unlogged |= action == "delay" && makes_wait(fault, timeout_ns);
         if (const auto delay = fault.key("delay"))
             if (action == "late" || action == "delay")
                 late_ns = std::max<std::uint64_t>(
@@ -77,6 +79,10 @@ WaitBounds wait_bounds(const Plan& plan, const KnobValues& knobs) {
     bounds.cancel_ns = std::max(timeout_ns / 2, 2 * stop_bound_ns + slack_ns / 2);
     // Expired while a recovery was under way: that one's stop, and one of its own.
     bounds.last_ns = timeout_ns + 2 * stop_bound_ns + slack_ns + late_ns;
+    // What it stopped is found by a time-out and put right by a halt; who was submitted meanwhile may
+    // expire while halts follow each other.
+    bounds.reach_ns = 2 * timeout_ns + 2 * stop_bound_ns + slack_ns;
+    bounds.late_reach_ns = 2 * stop_bound_ns + slack_ns;
     const auto in_flight = static_cast<std::uint32_t>(number("submitters") * (number("depth") + 1));
     // Slots return in the ring's order, so that one hung chain stops a ring that is small.
     const bool wide = knobs.integer("ring") >= wide_ring && knobs.integer("max_len") <= short_bytes;
@@ -106,9 +112,12 @@ WaitVerdict judge_waits(const Waits& waits, const WaitBounds& bounds) {
         return finding("ledger", "ledger/late/beyond-bound",
                        "a request was answered later than its time-out and the stop allow", answer);
     // What ended before its time-out was late, but by whom is not known: a busy guest's kworker?
-    if (cancel > bounds.cancel_ns && answer > bounds.timed_out_ns && !bounds.cancel_explained)
-        return finding("ledger", "ledger/late/cancel",
-                       "a cancelled request was answered by its time-out alone", cancel);
+    if (cancel > bounds.cancel_ns && answer > bounds.timed_out_ns) {
+        if (!bounds.cancel_explained)
+            return finding("ledger", "ledger/late/cancel",
+                           "a cancelled request was answered by its time-out alone", cancel);
+        verdict.cancel_waited = true;
+    }
     if (answer > bounds.answer_ns) {
         if (!bounds.answer_explained)
             return finding("ledger", "ledger/late/answer",
