@@ -84,20 +84,22 @@ void Race::overtaken_by_fsync(const std::vector<std::pair<std::uint32_t, std::ui
 // after it.
 class Race::BoundedWait {
 public:
-    BoundedWait(Race& race, const char* call)
-        : race_(race), call_(call), healthy_ns_(race.shared_.healthy_ns()),
+    // `last_ns` as in judge_call_wait().
+    BoundedWait(Race& race, const char* call, std::uint64_t last_ns)
+        : race_(race), call_(call), last_ns_(last_ns), healthy_ns_(race.shared_.healthy_ns()),
           held_ns_(race.held_ns()) {}
     void judge() const {
         const std::uint64_t waited_ns = race_.shared_.healthy_ns() - healthy_ns_;
         const std::uint64_t held_ns = race_.held_ns() - held_ns_;
         if (const auto finding =
-                judge_call_wait(call_, waited_ns, held_ns, race_.wait_bounds_.last_ns))
+                judge_call_wait(call_, waited_ns, held_ns, last_ns_))
             race_.shared_.report(*finding);
     }
 
 private:
     Race& race_;
     const char* call_;
+    std::uint64_t last_ns_;
     std::uint64_t healthy_ns_;
     std::uint64_t held_ns_;
 };
@@ -110,7 +112,7 @@ void Race::sync_file(std::uint32_t submitter, Random& random) {
     const int fd =
         other && random.below(2) ? other.get() : devices_[submitter % geometry_.devices].get();
     const auto before = flying_of(submitter);
-    const BoundedWait wait(*this, "fsync");
+    const BoundedWait wait(*this, "fsync", wait_bounds_.last_ns);
     int answer = 0;
     {
         const Calling calling(Call::fsync);
@@ -118,8 +120,7 @@ void Race::sync_file(std::uint32_t submitter, Random& random) {
     }
     const int error = answer ? errno : 0;
     const std::uint64_t returned_ns = monotonic_ns();
-    if (lulls_.load(std::memory_order_relaxed))
-        wait.judge();
+    wait.judge();
     shared_.count(Counter::fsyncs);
     if (error == 0)
         overtaken_by_fsync(before, returned_ns);
@@ -156,7 +157,7 @@ void Race::read_at_position(std::uint32_t index, Random& random) {
         shared_.report(*finding);
     // At once after the answer: what the request still holds, the close must wait for.
     if (got == 0 || error == ENODEV || random.below(4) == 0) {
-        const BoundedWait wait(*this, "close");
+        const BoundedWait wait(*this, "close", 0);
         const Calling calling(Call::close);
         submitter.positioned.reset();
         wait.judge();

@@ -197,6 +197,11 @@ void Race::draw_request(std::uint32_t index, Random& random) {
         setup_.cookie_in_offset && (random.below(16) == 0 || (fresh && random.below(2)));
     if (at_limit)
         length = length_at_limit(random);
+    // Where the lists of pages are too long to lie in the request, and the first page is bad too.
+    const bool bad = setup_.cookie_in_offset && random.chance(knobs_.real("bad_ratio"));
+    const bool long_and_bad = bad && random.below(2);
+    if (long_and_bad)
+        length = geometry_.max_length / 2 + random.below(geometry_.max_length / 2) + 1;
     // Into a ring that nobody uses: what would wait is refused, and what fits must go through.
     slot.nowait |= setup_.cookie_in_offset && fresh && !slot.is_sync &&
                    knobs_.real("nowait_ratio") > 0 && random.below(2);
@@ -224,7 +229,8 @@ void Race::draw_request(std::uint32_t index, Random& random) {
         length = 0;
     slot.length = length;
     slot.segments = 1;
-    if (length / align >= max_segments && random.chance(knobs_.real("vectored"))) {
+    if (length / align >= max_segments && random.chance(knobs_.real("vectored")) &&
+        !long_and_bad) {
         slot.segments = 1 + random.below(max_segments);
         shared_.count(Counter::vectored);
     }
@@ -249,7 +255,7 @@ void Race::draw_request(std::uint32_t index, Random& random) {
         slot.limit = bytes_in_pages(slot, buffer(index), pages);
         // The last segment moves to the bad memory, where it may touch one page more; a target
         // that takes less than the request at once would not get so far, and answer with a part.
-        slot.bad = !slot.edge && length && random.chance(knobs_.real("bad_ratio")) &&
+        slot.bad = bad && !slot.edge && length &&
                    bytes_in_pages(slot, buffer(index), pages - 1) == length;
     }
     if (random.below(16) == 0) // each costs every CPU of the process an interrupt

@@ -34,10 +34,10 @@ TEST_CASE("one call of io_destroy wins a context") {
 }
 
 TEST_CASE("a call that waits for requests lasts no longer than they may") {
-    CHECK(named(at::judge_call_wait("fsync", 1100 * ms, 0, 300 * ms)).empty());
-    CHECK(named(at::judge_call_wait("fsync", 1101 * ms, 0, 300 * ms)) == "hang/late/fsync");
-    CHECK(named(at::judge_call_wait("close", 1101 * ms, 0, 300 * ms)) == "hang/late/close");
-    CHECK(named(at::judge_call_wait("close", 1101 * ms, 2 * ms, 300 * ms)).empty());
+    CHECK(named(at::judge_call_wait("fsync", 500 * ms, 0, 300 * ms)).empty());
+    CHECK(named(at::judge_call_wait("fsync", 501 * ms, 0, 300 * ms)) == "hang/late/fsync");
+    CHECK(named(at::judge_call_wait("close", 201 * ms, 0, 0)) == "hang/late/close");
+    CHECK(named(at::judge_call_wait("close", 201 * ms, 2 * ms, 0)).empty());
 }
 
 TEST_CASE("fsync succeeds, but for a device that the plan removes") {

@@ -15,7 +15,7 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 
 from aiotorture import matrix
-from aiotorture.plan import Scenario
+from aiotorture.plan import Scenario, duration_ns
 from aiotorture.results import CellResult, Verdict
 from aiotorture.score.planted import Method, Planted
 from aiotorture.score.trials import Trial, Walk
@@ -23,6 +23,8 @@ from aiotorture.score.trials import Trial, Walk
 # These meet every plan, one of them in each round; the others are rows of their own.
 EVERY_PLAN = ("submit_cancel_race", "melee", "destroy_under_load")
 ONE_CPU_IN = 6
+# Most bugs show in a mix, and half of a short cell is set-up and teardown.
+MIXES_TIMES = 2
 # Blind stress is given up at so many times the requests of the aimed search.
 BLIND_TIMES = 20
 # A guest that died has told its counters up to a tenth of a second before: at most so many requests
@@ -35,6 +37,10 @@ ROUNDS_APART = 1 << 20
 Run = Callable[[matrix.Cell], CellResult]
 Leg = tuple[Sequence[matrix.Cell], float]
 """Cells of one kernel, and the guest-seconds they may take."""
+
+
+def _is_mix(cell: matrix.Cell) -> bool:
+    return "-mix-" in cell.id
 
 
 def in_order(cells: Sequence[matrix.Cell], seed: int) -> list[matrix.Cell]:
@@ -61,7 +67,7 @@ def in_order(cells: Sequence[matrix.Cell], seed: int) -> list[matrix.Cell]:
     ordered: list[matrix.Cell] = []
     while stacks:
         drawn.shuffle(stacks)
-        stacks.sort(key=lambda stack: "-mix-" not in stack[-1].id)  # stable
+        stacks.sort(key=lambda stack: not _is_mix(stack[-1]))  # stable
         ordered += [stack.pop() for stack in stacks]
         stacks = [stack for stack in stacks if stack]
     return ordered
@@ -80,13 +86,22 @@ def cells_for(
     muted = "".join(f"-no-{oracle.replace('/', '-')}" for oracle in without)
     ordered: list[matrix.Cell] = []
     for again in range(one.rounds):
-        selection = matrix.Selection(
-            kernels=(one.kernel_for(kernel),),
-            targets=one.targets,
-            seed=seed + again * ROUNDS_APART,
-            time=slice_time,
-            profile="search",
-        )
+        round_seed = seed + again * ROUNDS_APART
+
+        def offered(time: str, round_seed: int = round_seed) -> list[matrix.Cell]:
+            return matrix.cells(
+                matrix.Selection(
+                    kernels=(one.kernel_for(kernel),),
+                    targets=one.targets,
+                    seed=round_seed,
+                    time=time,
+                    profile="search",
+                )
+            )
+
+        longer = f"{duration_ns(slice_time) * MIXES_TIMES / 1e6:.0f}ms"
+        chosen = [cell for cell in offered(slice_time) if not _is_mix(cell)]
+        chosen += [cell for cell in offered(longer) if _is_mix(cell)]
         round_no = f"-{again}" if again else ""
         with_mutant = [
             dataclasses.replace(
@@ -96,10 +111,10 @@ def cells_for(
                 end_at_finding=one.ends_at_finding,
                 mute=without,
             )
-            for cell in matrix.cells(selection)
+            for cell in chosen
             if not cell.control and cpus in (None, cell.cpus)
         ]
-        ordered += in_order(with_mutant, selection.seed)
+        ordered += in_order(with_mutant, round_seed)
     return ordered
 
 

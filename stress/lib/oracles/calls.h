@@ -18,8 +18,9 @@ std::optional<Finding> judge_submit(int answer, bool einval_explained, const std
 // Of all calls of io_destroy() for one context exactly one answers 0 (fs/aio.c, kill_ioctx()).
 std::optional<Finding> judge_destroyers(std::uint32_t winners);
 
-// A call that waits for requests alone: each ends by its time-out and the stop that this takes.
-// `last_ns`: the longest that one request may take; `held_ns`: the device was held for a racer.
+// A call that waits for requests that were submitted before, and for no others: each ends by its
+// time-out and the stop that this takes.  `last_ns`: the longest that one of these may take, 0: there
+// is none; `held_ns`: the device was held for a racer.
 std::optional<Finding> judge_call_wait(const std::string& call, std::uint64_t waited_ns,
                                        std::uint64_t held_ns, std::uint64_t last_ns);
 
