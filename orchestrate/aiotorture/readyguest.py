@@ -254,10 +254,13 @@ def _await_agent(qemu: Qemu) -> None:
     try:
         qemu.link.hello(BOOT_TIMEOUT_S)
     except (LinkClosed, NoAnswer) as error:
-        said = qemu.console_path.read_text(errors="replace").splitlines()
+        said = qemu.console_path.read_text(errors="replace")
+        kept = paths.cache_dir() / "logs" / "boot-failed.log"
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(said)
         raise HarnessError(
             f"the guest's agent did not come up: {error}; {qemu.complaint()}; "
-            f"console ends: {' | '.join(said[-3:])}"
+            f"console ends: {' | '.join(said.splitlines()[-3:])} (whole: {kept})"
         ) from error
 
 
