@@ -56,6 +56,23 @@ std::size_t pattern_check(std::uint64_t stamp, std::size_t from, const std::byte
     return pattern_matches;
 }
 
+std::size_t pattern_place(std::uint64_t stamp, const std::byte* bytes, std::size_t length) {
+    // The inverse of `step`, by Newton's iteration: each turn doubles the bits that are right.
+    std::uint64_t inverse = step;
+    for (int turn = 0; turn < 5; ++turn)
+        inverse *= 2 - step * inverse;
+    constexpr std::size_t words = 1 << 20;
+    for (std::size_t shift = 0; shift < 8 && shift + 8 <= length; ++shift) {
+        std::uint64_t value = 0;
+        std::memcpy(&value, bytes + shift, 8);
+        const std::uint64_t index = (value - stamp) * inverse;
+        if (index < words && index * 8 >= shift &&
+            pattern_check(stamp, index * 8 - shift, bytes, shift + 8) == pattern_matches)
+            return index * 8 - shift;
+    }
+    return pattern_matches;
+}
+
 std::uint64_t checksum(const std::byte* bytes, std::size_t length) {
     std::uint64_t sum = 0xcbf29ce484222325;
     for (std::size_t i = 0; i + 8 <= length; i += 8) {

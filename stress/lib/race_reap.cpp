@@ -62,6 +62,7 @@ void Race::settle(std::uint32_t index, std::byte* memory) {
             region.wrote(at, moved);
             forget_replaced(slot, region);
         }
+        region.remember({generation, at, slot.length, slot.segments, slot.res});
         region.source_device_at = at;
         region.source_buffer_at = slot.segment[0].at;
         region.source_length = bytes_stored_ && slot.segments == 1 ? slot.length : 0;

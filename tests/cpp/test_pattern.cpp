@@ -67,3 +67,15 @@ TEST_CASE("logarithmic draws stay in range and reach both ends") {
     CHECK(random.logarithmic(5, 5) == 5);
     CHECK(random.logarithmic(0, 0) == 0);
 }
+
+TEST_CASE("where bytes stand in a pattern is found from any of them") {
+    const std::uint64_t stamp = at::stamp(at::Stamp::payload, 5, 9);
+    std::vector<std::byte> bytes(64);
+    for (const std::size_t at : {0, 1, 7, 8, 4096, 40001}) {
+        at::pattern_fill(stamp, at, bytes.data(), bytes.size());
+        CHECK(at::pattern_place(stamp, bytes.data(), bytes.size()) == at);
+        CHECK(at::pattern_place(at::stamp(at::Stamp::payload, 5, 8), bytes.data(), bytes.size()) ==
+              at::pattern_matches);
+    }
+    CHECK(at::pattern_place(stamp, bytes.data(), 7) == at::pattern_matches);
+}

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <optional>
 
 #include "lib/pattern.h"
 
@@ -40,6 +41,7 @@ Finding late(const char* kind, const std::string& title, std::uint32_t index, st
 
 // Eight bytes that match by chance: 2^-64 for each place.
 constexpr std::size_t telling_bytes = 8;
+constexpr std::size_t max_buffer_bytes = std::size_t{8} << 20;
 
 // Do these bytes of a read look like the re-patterned source of the region's last write?
 bool shows_source(const Slot& slot, std::uint32_t index, const std::byte* buffer,
@@ -52,6 +54,23 @@ bool shows_source(const Slot& slot, std::uint32_t index, const std::byte* buffer
            pattern_check(canary_of(index),
                          region.source_buffer_at + (device_at - region.source_device_at),
                          buffer + segment.at + i, telling_bytes) == pattern_matches;
+}
+
+// Whose bytes these are: the slot's canary, or what one of its last writes had to write.
+std::string origin_of(std::uint32_t index, const std::byte* bytes, std::size_t length,
+                      const Region& region) {
+    const auto found = [&](std::uint64_t stamp) {
+        const std::size_t at = pattern_place(stamp, bytes, length);
+        return at < max_buffer_bytes ? std::optional(at) : std::nullopt;
+    };
+    if (const auto at = found(canary_of(index)))
+        return "the slot's canary from byte " + std::to_string(*at) + " of its buffer";
+    for (const Region::Past& write : region.past())
+        if (write.generation)
+            if (const auto at = found(stamp(Stamp::payload, index, write.generation)))
+                return "byte " + std::to_string(*at) + " of the write of generation " +
+                       std::to_string(write.generation);
+    return "of unknown origin";
 }
 
 // Names what a wrong byte of a read is: left untouched, or the re-patterned source of a write.
@@ -68,8 +87,22 @@ Finding name_mismatch(const Slot& slot, std::uint32_t index, const std::byte* bu
     if (shows_source(slot, index, buffer, region, region_at, segment, done, i))
         return late("source", "the device read the source of a write after its event", index,
                     segment.at + i, bytes, left);
-    return data_finding("wrong", "a read returned other bytes than the last write left", index,
-                        done + i, bytes, left);
+    Finding finding = data_finding("wrong", "a read returned other bytes than the last write left",
+                                   index, done + i, bytes, left);
+    std::uint32_t run = 0;
+    while (run < left && region.known(slot.device_at + done + i + run - region_at) &&
+           bytes[run] != region.at(slot.device_at + done + i + run - region_at))
+        ++run;
+    finding.evidence.push_back(std::to_string(run) + " bytes, " +
+                               origin_of(index, bytes, left, region));
+    for (const Region::Past& write : region.past())
+        if (write.generation)
+            finding.evidence.push_back(
+                "write generation " + std::to_string(write.generation) + " device_at=" +
+                std::to_string(region_at + write.device_at) + " len=" +
+                std::to_string(write.length) + " segments=" + std::to_string(write.segments) +
+                " res=" + std::to_string(write.res));
+    return finding;
 }
 
 } // namespace

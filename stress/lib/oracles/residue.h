@@ -12,6 +12,7 @@
 //                       on the device
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -42,7 +43,20 @@ public:
     std::uint32_t source_buffer_at = 0;
     std::uint32_t source_length = 0; // 0: no write, or not in one piece
 
+    // The slot's last writes, for evidence: which of them left a byte that is wrong?
+    struct Past {
+        std::uint64_t generation = 0; // 0: none
+        std::uint64_t device_at = 0;
+        std::uint32_t length = 0;
+        std::uint32_t segments = 0;
+        std::int64_t res = 0;
+    };
+    void remember(const Past& write) { past_[remembered_++ % past_.size()] = write; }
+    const auto& past() const { return past_; }
+
 private:
+    std::array<Past, 8> past_;
+    std::size_t remembered_ = 0;
     std::vector<std::byte> content_;
     std::uint64_t from_ = 0; // one known interval is kept, the longest
     std::uint64_t to_ = 0;
