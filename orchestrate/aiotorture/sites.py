@@ -5,6 +5,8 @@
 A wait before an instruction parts two statements of the driver. Most instructions between two
 accesses of what racers share open the same window, so those that touch it weigh more: calls, above
 all of locks, lists, timers and references, and what they return to; writes, and what follows them.
+Most of all weigh the gaps in which no lock is held any more, or not yet: after an unlock, before a
+lock.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ TURN = "0ms"
 # After so many the first come again: a request to the agent is one line.
 MOST = 2048
 # Of the cache: another way to weigh makes other draws.
-VERSION = 2
+VERSION = 3
 
 _FUNCTION = re.compile(r"[0-9a-f]+ <(?P<name>[^>]+)>:$")
 _INSTRUCTION = re.compile(r"\s*(?P<at>[0-9a-f]+):\t(?P<text>.*\S)")
@@ -46,6 +48,10 @@ _READS_ONLY = re.compile(r"cmp|test|lea|push|call|jmp|prefetch|bt[a-z]? |bt +|no
 _MEMORY = re.compile(r"(?P<shared>-?[\w.]*\((?P<base>%\w+)?[^)]*\)|%gs:[^,\s]+)$")
 _STACK = ("%rsp", "%rbp", "%esp", "%ebp")
 
+_LOCKS = re.compile(r"(?<!un)lock|mutex_lock|down_(read|write)")
+_UNLOCKS = re.compile(r"unlock|up_(read|write)$")
+
+_GAP = 64
 _SYNCHRONISING_CALL = 8
 _CALL = 4
 _ATOMIC = 8
@@ -135,6 +141,8 @@ def _weight(before: _Instruction | None, here: _Instruction) -> int:
             continue
         called = _called(instruction)
         weights.append(_of_call(called) if called is not None else _touches(instruction.text))
+    if (before and _UNLOCKS.search(_called(before) or "")) or _LOCKS.search(_called(here) or ""):
+        weights.append(_GAP)
     return max(weights)
 
 
