@@ -233,8 +233,12 @@ bool Race::run() {
         harness_error("the plan wants bounce buffers, and the kernel booted without swiotlb=force");
         return false;
     }
-    if (knobs_.integer("huge"))
+    if (knobs_.integer("huge")) {
         in_huge_pages(buffers_, geometry_.buffers_bytes());
+    } else {
+        Random random(setup_.plan.seed, static_cast<std::uint64_t>(Role::main), 3);
+        scatter_pages(buffers_, geometry_.slots, geometry_.buffer_stride, random);
+    }
     if (setup_.cookie_in_offset)
         read_only_.emplace(buffers_, geometry_.buffers_bytes());
     private_.create(buffers_, geometry_.slots, geometry_.buffer_stride, knobs_.real("private"));

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <sys/mman.h>
 #include <unistd.h>
@@ -137,6 +139,17 @@ ReadOnlyTwin::~ReadOnlyTwin() {
 bool in_huge_pages(std::byte* start, std::size_t bytes) {
     write_file(huge_switch, "advise\n");
     return madvise(start, bytes, MADV_HUGEPAGE) == 0;
+}
+
+void scatter_pages(std::byte* buffers, std::uint32_t slots, std::uint32_t stride, Random& random) {
+    std::vector<std::byte*> pages;
+    for (std::uint32_t slot = 1; slot < slots; slot += 2)
+        for (std::uint32_t at = 0; at < stride; at += page_bytes)
+            pages.push_back(buffers + std::size_t{slot} * stride + at);
+    for (std::size_t left = pages.size(); left > 1; --left)
+        std::swap(pages[left - 1], pages[random.below(static_cast<std::uint32_t>(left))]);
+    for (std::byte* page : pages)
+        (void)*static_cast<volatile std::byte*>(page);
 }
 
 std::uint32_t bytes_in_pages(const Slot& slot, const std::byte* buffer, std::uint32_t pages) {
