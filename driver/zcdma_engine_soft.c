@@ -74,6 +74,7 @@ struct zcdma_engine {
 	struct soft_late late[SOFT_MAX_LATE];
 
 	unsigned int raise;	/* interrupts to raise at the end of the tick */
+	ktime_t quiet_until;	/* none is raised earlier */
 	/* tags whose interrupt is held: the line is quiet for all meanwhile */
 	u32 held[SOFT_MAX_HELD];
 	unsigned int nr_held;
@@ -661,7 +662,9 @@ static void soft_arm_next(struct zcdma_engine *e)
 		soft_arm(e, ktime_add_ns(now, SOFT_LATE_TICK_NS));
 	else if (e->nr_held)
 		soft_arm(e, ktime_compare(e->ask_at, next) > 0 ? e->ask_at : next);
-	else if (e->raise || e->spurious)
+	else if (e->raise && !e->spurious)
+		soft_arm(e, ktime_compare(e->quiet_until, next) > 0 ? e->quiet_until : next);
+	else if (e->spurious)
 		soft_arm(e, next);
 	if (late)
 		soft_arm(e, ktime_add_ns(now, SOFT_LATE_TICK_NS));
@@ -697,8 +700,10 @@ static enum hrtimer_restart soft_tick(struct hrtimer *timer)
 			    ktime_compare(now, e->not_before) < 0 || !soft_step(e))
 				break;
 	}
-	raise = soft_is_quiet(e) ? 0 : e->raise;
+	raise = soft_is_quiet(e) || ktime_compare(now, e->quiet_until) < 0 ? 0 : e->raise;
 	e->raise -= raise;
+	if (raise)
+		e->quiet_until = ktime_add_ns(now, e->config.irq_gap_ns);
 	spin_unlock_irqrestore(&e->lock, flags);
 
 	for (i = 0; i < raise; i++) {

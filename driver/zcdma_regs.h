@@ -118,6 +118,7 @@ struct zcdma_engine_config {
 	u32 mem_bytes;
 	unsigned int latency_ns;
 	unsigned int burst;
+	unsigned int irq_gap_ns;	/* interrupt moderation: at most one in so long */
 	int cpu;			/* -1: any */
 	void (*interrupt)(void *arg);	/* hard interrupt or softirq, see compat.h */
 	void *arg;
