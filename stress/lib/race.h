@@ -180,6 +180,9 @@ private:
     Sought scarce_outcome() const;
     bool behind_pace() const;
 
+    // A lull in which this racer does nothing: true after a moment of it.
+    bool keeps_still();
+
     // Window control (race_window.cpp): true when a placed call was made in place of a blind one.
     bool placed_cancel(WindowRacer& racer, Random& random);
     bool placed_reap(WindowRacer& racer, Random& random);
@@ -240,6 +243,7 @@ private:
     std::atomic<std::uint32_t> submissions_{0}; // bumped by each io_submit; futex
     std::atomic<std::uint32_t> submission_waiters_{0};
     std::atomic<std::uint32_t> lulls_{0}; // a bit for each submitter that waits for its last
+    std::atomic<std::uint32_t> still_{0}; // … and in whose lull nobody cancels or destroys either
     PrivateBuffers private_;
     BadMemory bad_memory_;
     std::optional<ReadOnlyTwin> read_only_;

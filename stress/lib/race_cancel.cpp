@@ -179,6 +179,8 @@ void Race::cancel_loop(std::uint32_t, Random random) {
     WindowRacer racer(windows_.get(), Racer::canceller);
     std::uint32_t seen = submissions_.load(std::memory_order_acquire);
     while (!stopped()) {
+        if (keeps_still())
+            continue;
         if (blind_) {
             pause_drawn(random, 0, blind_pause_us);
             if (const std::uint32_t target = any_in_flight(random); target < max_slots)

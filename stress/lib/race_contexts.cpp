@@ -52,6 +52,8 @@ bool Race::destroy(std::uint32_t index, Random& random) {
 void Race::destroy_loop(std::uint32_t, Random random) {
     WindowRacer racer(windows_.get(), Racer::destroyer);
     while (!stopped()) {
+        if (keeps_still())
+            continue;
         if (blind_) {
             pause_drawn(random, 0, blind_pause_us);
             destroy(random.below(geometry_.contexts), random);

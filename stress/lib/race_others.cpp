@@ -211,6 +211,9 @@ void Race::lull(std::uint32_t index, Random& random) {
         lulls_.fetch_or(own, std::memory_order_relaxed);
         shared_.count(Counter::lulls);
     }
+    // A cancel, or what it makes the driver do, would wake whom the driver forgot.
+    if (!joined && !blind_ && random.below(2))
+        still_.fetch_or(own, std::memory_order_relaxed);
     auto waits = [&] {
         if (joined)
             return lulls_.load(std::memory_order_relaxed) != 0;
@@ -241,10 +244,18 @@ void Race::lull(std::uint32_t index, Random& random) {
     }
     if (joined)
         return;
+    still_.fetch_and(~own, std::memory_order_relaxed);
     submitter.after_lull = true;
     if (setup_.cookie_in_offset && knobs_.real("position_ratio") > 0 && random.below(2))
         read_at_position(index, random);
     lulls_.fetch_and(~own, std::memory_order_relaxed);
+}
+
+bool Race::keeps_still() {
+    if (!still_.load(std::memory_order_relaxed))
+        return false;
+    wait_for_change(submissions_, submissions_.load(std::memory_order_relaxed), ms);
+    return true;
 }
 
 void Race::note_late(LateKind kind, std::uint32_t index, std::uint64_t begin_ns,
