@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <vector>
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "lib/oracles/residue.h"
 #include "lib/pattern.h"
@@ -84,4 +86,18 @@ TEST_CASE("a request that is refused for its memory writes to no part of it") {
     CHECK(!memory.judge());
     *writable ^= std::byte{1};
     CHECK(memory.judge()->signature == "data/refused");
+}
+
+TEST_CASE("the pages of every other slot are taken, the others are left for their first use") {
+    constexpr std::uint32_t slots = 6;
+    constexpr std::uint32_t pages = 5;
+    const long page = sysconf(_SC_PAGESIZE);
+    const auto stride = static_cast<std::uint32_t>(pages * page);
+    const at::SharedMemory memory("test-scatter", std::size_t{slots} * stride);
+    at::Random random(7, 0, 0);
+    at::scatter_pages(memory.start(), slots, stride, random);
+    std::vector<unsigned char> there(slots * pages);
+    REQUIRE(mincore(memory.start(), std::size_t{slots} * stride, there.data()) == 0);
+    for (std::uint32_t i = 0; i < slots * pages; ++i)
+        CHECK((there[i] & 1) == (i / pages) % 2);
 }

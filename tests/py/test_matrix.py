@@ -113,3 +113,13 @@ def test_a_gadget_s_control_is_a_planted_bug_of_its_driver_where_the_sources_are
     assert controls("functionfs", "6.12") == ["zcdma", "zcdma"]
     assert controls("zcdma", "6.1") == ["zcdma", "zcdma"]
     assert set(controls("poll", "6.1")) == {"poll"}
+
+
+def test_one_cpu_gets_a_slower_device_where_the_plan_does_not_say_how_slow() -> None:
+    every = [c for c in matrix.cells(Selection(profile="nightly", targets=("zcdma",))) if not c.control]
+    latency = {
+        (c.cpus, c.plan.scenario.knob("latency_ns")) for c in every if "-irq-delay-" in c.id
+    }
+    assert latency == {(1, "200000"), (2, None)}
+    slow = {c.plan.scenario.knob("latency_ns") for c in every if "-slow-device-" in c.id}
+    assert slow == {"2000000"}

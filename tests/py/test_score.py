@@ -64,6 +64,7 @@ def test_each_round_visits_every_plan_once() -> None:
     assert {row(cell) for cell in ordered[: len(rows)]} == rows
     mixes = ["-mix-" in cell.id for cell in ordered[: len(rows)]]
     assert any(mixes) and mixes == sorted(mixes, reverse=True)
+    assert {cell.cpus for cell in ordered[: len(rows)]} == {2} and {cell.cpus for cell in ordered} == {1, 2}
     assert all(cell.end_at_finding for cell in ordered)
     assert all(cell.mutant == ONE.mutant and cell.id.endswith("-m-s7") for cell in ordered)
 

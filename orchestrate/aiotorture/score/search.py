@@ -46,8 +46,8 @@ def _is_mix(cell: matrix.Cell) -> bool:
 def in_order(cells: Sequence[matrix.Cell], seed: int) -> list[matrix.Cell]:
     """Round by round through the plans, each round in an order of its own; in each the mixes come
     first, which show most kinds of bug in a short race. A row of a round has one CPU in one case of
-    ONE_CPU_IN, while it has such cells and others: they make a third of the requests in the same
-    time, and there is less that can meet."""
+    ONE_CPU_IN, and not in the first, while it has such cells and others: they make a third of the
+    requests in the same time, and there is less that can meet."""
     drawn = random.Random(seed)
     by_plan: dict[str, list[matrix.Cell]] = {}
     for cell in cells:
@@ -62,7 +62,8 @@ def in_order(cells: Sequence[matrix.Cell], seed: int) -> list[matrix.Cell]:
         others = [cell for cell in stack if cell.cpus != 1]
         stack.clear()  # it is taken from its end
         while single and others:
-            stack.insert(0, (others if drawn.randrange(ONE_CPU_IN) else single).pop())
+            several = not stack or drawn.randrange(ONE_CPU_IN)
+            stack.insert(0, (others if several else single).pop())
         stack[:0] = single + others
     ordered: list[matrix.Cell] = []
     while stacks:
