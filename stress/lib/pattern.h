@@ -23,7 +23,8 @@ void pattern_fill(std::uint64_t stamp, std::size_t from, std::byte* to, std::siz
 std::size_t pattern_check(std::uint64_t stamp, std::size_t from, const std::byte* bytes,
                           std::size_t length);
 
-// Where in the stamp's pattern these bytes stand; pattern_matches: nowhere, or too few to tell (15 always do).
+// Where in the stamp's pattern these bytes stand; pattern_matches: nowhere, or too few to tell (15
+// always do).
 std::size_t pattern_place(std::uint64_t stamp, const std::byte* bytes, std::size_t length);
 
 // Of whole words: a remainder of up to 7 bytes does not count.

@@ -146,7 +146,7 @@ const std::vector<std::string>& phase_names() {
 
 const std::vector<std::string>& action_names() {
     static const std::vector<std::string> names = {
-        "delay", "drop", "dup",   "reorder", "corrupt", "short",   "fail",
+        "delay", "drop", "dup",   "reorder", "corrupt", "short",    "fail",
         "stall", "late", "steer", "reset",   "remove",  "spurious", "nomem"};
     return names;
 }

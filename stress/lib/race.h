@@ -119,9 +119,9 @@ public:
     // Changes the mapping of a flying request's buffer: replaced, discarded, moved or protected.
     // Waits for the request's answer and settles it.  False: none was flying.
     bool remap_one(Random& random);
-    // From here on this process forks: no buffer's access rights are taken, so that children can look
-    // at them, and children do not get what is known of the device's memory, which is most of what
-    // a fork would copy.
+    // From here on this process forks: no buffer's access rights are taken, so that children can
+    // look at them, and children do not get what is known of the device's memory, which is most of
+    // what a fork would copy.
     void expect_children();
     // The race ends by SIGKILL in mid-flight, as with the knob exit_kill.
     void end_by_kill() { killed_at_end_ = true; }
@@ -173,7 +173,8 @@ private:
     void lull(std::uint32_t submitter, Random& random);
     void poll_until_idle(std::uint32_t submitter, Random& random);
     void judge_timing(Slot& slot, std::uint32_t index);
-    void note_late(LateKind kind, std::uint32_t index, std::uint64_t begin_ns, std::uint64_t end_ns);
+    void note_late(LateKind kind, std::uint32_t index, std::uint64_t begin_ns,
+                   std::uint64_t end_ns);
 
     // Which outcome of a race between cancel and completion has come more seldom so far.
     enum class Sought { either, win, loss };
@@ -249,8 +250,8 @@ private:
     std::optional<ReadOnlyTwin> read_only_;
     RingArena rings_;
     std::atomic<std::uint32_t> nodev_seen_{0};
-    std::unique_ptr<WindowControl> windows_; // none: blind
-    bool drawn_out_ = false; // the plan has sites
+    std::unique_ptr<WindowControl> windows_;   // none: blind
+    bool drawn_out_ = false;                   // the plan has sites
     std::unique_ptr<StretchedTime> stretched_; // none: nothing is drawn out
     std::atomic<std::uint32_t> storm_target_{max_slots};
     std::atomic<std::uint32_t> storm_{0};   // the number of the storm that rages

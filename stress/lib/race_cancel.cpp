@@ -18,7 +18,8 @@ Race::Sought Race::scarce_outcome() const {
     return lost < won ? Sought::loss : Sought::either;
 }
 
-// Too few cancels were made for the race's length: where one CPU runs all racers, or a host is slow.
+// Too few cancels were made for the race's length: where one CPU runs all racers, or a host is
+// slow.
 bool Race::behind_pace() const {
     constexpr std::uint64_t requests_per_outcome = 7; // the scenario's minima leave room for 10
     return cancellers_ && !blind_ &&

@@ -91,8 +91,7 @@ public:
     void judge() const {
         const std::uint64_t waited_ns = race_.shared_.healthy_ns() - healthy_ns_;
         const std::uint64_t held_ns = race_.held_ns() - held_ns_;
-        if (const auto finding =
-                judge_call_wait(call_, waited_ns, held_ns, last_ns_))
+        if (const auto finding = judge_call_wait(call_, waited_ns, held_ns, last_ns_))
             race_.shared_.report(*finding);
     }
 
@@ -262,9 +261,8 @@ void Race::note_late(LateKind kind, std::uint32_t index, std::uint64_t begin_ns,
                      std::uint64_t end_ns) {
     if (!removal_expected_)
         shared_.late_waits.note(
-            {kind, index,
-             generation_of(shared_.slots[index].word.load(std::memory_order_relaxed)), begin_ns,
-             end_ns});
+            {kind, index, generation_of(shared_.slots[index].word.load(std::memory_order_relaxed)),
+             begin_ns, end_ns});
 }
 
 // The slot is answered, and no canceller holds it any more.

@@ -229,8 +229,7 @@ void Race::draw_request(std::uint32_t index, Random& random) {
         length = 0;
     slot.length = length;
     slot.segments = 1;
-    if (length / align >= max_segments && random.chance(knobs_.real("vectored")) &&
-        !long_and_bad) {
+    if (length / align >= max_segments && random.chance(knobs_.real("vectored")) && !long_and_bad) {
         slot.segments = 1 + random.below(max_segments);
         shared_.count(Counter::vectored);
     }
@@ -255,8 +254,8 @@ void Race::draw_request(std::uint32_t index, Random& random) {
         slot.limit = bytes_in_pages(slot, buffer(index), pages);
         // The last segment moves to the bad memory, where it may touch one page more; a target
         // that takes less than the request at once would not get so far, and answer with a part.
-        slot.bad = bad && !slot.edge && length &&
-                   bytes_in_pages(slot, buffer(index), pages - 1) == length;
+        slot.bad =
+            bad && !slot.edge && length && bytes_in_pages(slot, buffer(index), pages - 1) == length;
     }
     if (random.below(16) == 0) // each costs every CPU of the process an interrupt
         private_.renew(index, buffer(index), random);

@@ -78,8 +78,8 @@ private:
 
 // All of a target's pages in huge ones, where the kernel gives them; false: it does not.
 bool in_huge_pages(std::byte* start, std::size_t bytes);
-// Takes the pages of every other slot in a drawn order, before anybody has touched them, so that they do
-// not lie together: a transfer of many pages is then one of many descriptors.
+// Takes the pages of every other slot in a drawn order, before anybody has touched them, so that
+// they do not lie together: a transfer of many pages is then one of many descriptors.
 void scatter_pages(std::byte* buffers, std::uint32_t slots, std::uint32_t stride, Random& random);
 
 // Bytes of these segments that lie in the first `pages` pages, counted a segment at a time as the

@@ -40,8 +40,8 @@ SiteTurns::SiteTurns(std::vector<std::string> sites, std::size_t at_once, double
     : sites_(std::move(sites)), at_once_(std::min(at_once, sites_.size())), share_(share),
       turn_(turn) {}
 
-// "module:function+offset@place in .text" with the address in place of the place; without either where
-// nobody knows where the module lies.
+// "module:function+offset@place in .text" with the address in place of the place; without either
+// where nobody knows where the module lies.
 std::string with_address(const std::string& site, std::map<std::string, std::uint64_t>& texts) {
     const auto at = site.find('@');
     const auto colon = site.find(':');

@@ -38,8 +38,6 @@ TEST_CASE("a wait for the time-out needs a fault in its reach") {
     CHECK_FALSE(found(timed_out(5000, 5061), {{(5000 - reach_ms) * ms, 0}}));
     CHECK(found(timed_out(5000, 5061), {{(4999 - reach_ms) * ms, 0}, {5062 * ms, 0}}));
     CHECK_FALSE(found(timed_out(5000, 5061), {{(4950 - reach_ms) * ms, 60 * ms}})); // it lasts
-    CHECK(found(timed_out(5000, 5061), {{(5001 - reach_ms) * ms, 2 * ms, true}}));
-    CHECK_FALSE(found(timed_out(5000, 5061), {{4980 * ms, 2 * ms, true}}));
 }
 
 TEST_CASE("each kind of late wait has a finding of its own, with its distance from a fault") {
@@ -50,11 +48,9 @@ TEST_CASE("each kind of late wait has a finding of its own, with its distance fr
     CHECK(finding->evidence[0] == "slot 3 generation 5 in flight for 61 ms");
     CHECK(finding->evidence[1] == "the last fault before it fired 4000 ms before it was submitted");
     wait.kind = at::LateKind::waited;
-    CHECK(at::judge_late_wait(wait, log, bounds())->signature ==
-          "ledger/late/waited-unexplained");
+    CHECK(at::judge_late_wait(wait, log, bounds())->signature == "ledger/late/waited-unexplained");
     wait.kind = at::LateKind::cancel;
-    CHECK(at::judge_late_wait(wait, log, bounds())->signature ==
-          "ledger/late/cancel-unexplained");
+    CHECK(at::judge_late_wait(wait, log, bounds())->signature == "ledger/late/cancel-unexplained");
 }
 
 TEST_CASE("no log, a log that has lost its beginning, and plans that hold requests up excuse") {
@@ -69,7 +65,6 @@ TEST_CASE("no log, a log that has lost its beginning, and plans that hold reques
     log.read = true;
     REQUIRE(log.losses.size() == 1024);
     CHECK(log.losses[3].delay_ns == 2 * ms);
-    CHECK(log.losses[3].late);
     CHECK(log.whole_since_ns == 5000 * ms);
     CHECK_FALSE(at::judge_late_wait(timed_out(4000, 4061), log, bounds()));
     CHECK(at::judge_late_wait(timed_out(9000, 9061), log, bounds()));

@@ -19,8 +19,8 @@ std::optional<Finding> judge_submit(int answer, bool einval_explained, const std
 std::optional<Finding> judge_destroyers(std::uint32_t winners);
 
 // A call that waits for requests that were submitted before, and for no others: each ends by its
-// time-out and the stop that this takes.  `last_ns`: the longest that one of these may take, 0: there
-// is none; `held_ns`: the device was held for a racer.
+// time-out and the stop that this takes.  `last_ns`: the longest that one of these may take, 0:
+// there is none; `held_ns`: the device was held for a racer.
 std::optional<Finding> judge_call_wait(const std::string& call, std::uint64_t waited_ns,
                                        std::uint64_t held_ns, std::uint64_t last_ns);
 

@@ -133,8 +133,7 @@ std::optional<Finding> judge(const Answer& answer, const Permitted& permitted) {
         return contract("bad-buffer", "a request whose memory cannot be used was answered as done");
     if (answer.res > answer.length)
         return contract("overlong", "result is longer than the request");
-    const std::int64_t whole =
-        std::min(answer.at_device_end.value_or(answer.length), answer.limit);
+    const std::int64_t whole = std::min(answer.at_device_end.value_or(answer.length), answer.limit);
     if (whole < 0)
         return contract("beyond-end", "a write at the end of the device was answered with bytes");
     if (answer.res > whole)

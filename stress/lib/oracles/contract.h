@@ -45,7 +45,7 @@ struct Answer {
     bool is_sync = false;
     bool nowait = false;
     Op op = Op::transfer;
-    bool bad = false;            // its memory cannot be used: EFAULT
+    bool bad = false;             // its memory cannot be used: EFAULT
     std::int64_t limit = 1 << 30; // bytes that the target takes at once
     short poll_events = 0;
     std::optional<std::int64_t> at_device_end; // the true result there: bytes, or -ENOSPC

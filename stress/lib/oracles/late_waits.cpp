@@ -39,8 +39,7 @@ LossLog parse_losses(const std::string& text) {
             delay == std::string::npos ||
             std::sscanf(line.c_str() + delay, " delay_ns=%llu", &delay_ns) != 1)
             continue;
-        const bool late = line.find(" action=late ") != std::string::npos;
-        log.losses.push_back({time_ns, delay_ns, late});
+        log.losses.push_back({time_ns, delay_ns});
     }
     std::sort(log.losses.begin(), log.losses.end(),
               [](const Loss& a, const Loss& b) { return a.time_ns < b.time_ns; });
@@ -57,8 +56,7 @@ std::optional<Finding> judge_late_wait(const LateWait& wait, const LossLog& log,
     for (const Loss& loss : log.losses) {
         if (loss.time_ns > wait.end_ns)
             break;
-        const std::uint64_t reach_ns = loss.late ? bounds.late_reach_ns : bounds.reach_ns;
-        if (loss.time_ns + loss.delay_ns + reach_ns >= wait.begin_ns)
+        if (loss.time_ns + loss.delay_ns + bounds.reach_ns >= wait.begin_ns)
             return std::nullopt;
         last = &loss;
     }
@@ -73,17 +71,18 @@ std::optional<Finding> judge_late_wait(const LateWait& wait, const LossLog& log,
         finding.signature = "ledger/late/waited-unexplained";
         break;
     case LateKind::cancel:
-        finding.title = "a cancelled request was answered by its time-out alone, far from any fault";
+        finding.title =
+            "a cancelled request was answered by its time-out alone, far from any fault";
         finding.signature = "ledger/late/cancel-unexplained";
         break;
     }
     finding.evidence.push_back("slot " + std::to_string(wait.slot) + " generation " +
                                std::to_string(wait.generation) + " in flight for " +
                                in_ms(wait.end_ns - wait.begin_ns));
-    finding.evidence.push_back(
-        last ? "the last fault before it fired " +
-                   in_ms(wait.begin_ns - last->time_ns) + " before it was submitted"
-             : std::string("no fault had fired before it ended"));
+    finding.evidence.push_back(last ? "the last fault before it fired " +
+                                          in_ms(wait.begin_ns - last->time_ns) +
+                                          " before it was submitted"
+                                    : std::string("no fault had fired before it ended"));
     return finding;
 }
 

@@ -46,7 +46,6 @@ struct LateWaits {
 struct Loss {
     std::uint64_t time_ns;
     std::uint64_t delay_ns;
-    bool late = false; // comes by itself, after the delay: nothing waits for a time-out because of it
 };
 struct LossLog {
     bool read = false;                // there was such a file

@@ -97,11 +97,11 @@ Finding name_mismatch(const Slot& slot, std::uint32_t index, const std::byte* bu
                                origin_of(index, bytes, left, region));
     for (const Region::Past& write : region.past())
         if (write.generation)
-            finding.evidence.push_back(
-                "write generation " + std::to_string(write.generation) + " device_at=" +
-                std::to_string(region_at + write.device_at) + " len=" +
-                std::to_string(write.length) + " segments=" + std::to_string(write.segments) +
-                " res=" + std::to_string(write.res));
+            finding.evidence.push_back("write generation " + std::to_string(write.generation) +
+                                       " device_at=" + std::to_string(region_at + write.device_at) +
+                                       " len=" + std::to_string(write.length) +
+                                       " segments=" + std::to_string(write.segments) +
+                                       " res=" + std::to_string(write.res));
     return finding;
 }
 

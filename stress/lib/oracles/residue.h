@@ -90,9 +90,9 @@ std::optional<Finding> judge_quiet_all(std::uint32_t index, const std::byte* buf
 std::optional<Finding> judge_arrived(std::uint64_t fill, std::size_t into, const std::byte* memory,
                                      std::int64_t res);
 
-// Checksums of the pages of a read that has ended, before they were given away by whoever had cleaned
-// them, and as they were read from their file again (written_back.h): a page that the device has
-// written must have been dirtied by then (Documentation/core-api/pin_user_pages.rst).
+// Checksums of the pages of a read that has ended, before they were given away by whoever had
+// cleaned them, and as they were read from their file again (written_back.h): a page that the
+// device has written must have been dirtied by then (Documentation/core-api/pin_user_pages.rst).
 std::optional<Finding> judge_given_away(const std::vector<std::uint64_t>& before,
                                         const std::vector<std::uint64_t>& after);
 

@@ -11,7 +11,7 @@ constexpr std::uint64_t ms = 1000000;
 // What threads, work queues and timers of a busy guest take, beyond any bound of the driver's.
 constexpr std::uint64_t slack_ns = 80 * ms;
 // From a timer to the end of the work that it queues, beside racers.
-constexpr std::uint64_t recovery_ns = 25 * ms;
+constexpr std::uint64_t recovery_ns = 40 * ms;
 // aio_complete_rw() takes a request off the list a moment before its event is in the ring
 // (fs/aio.c, aio_remove_iocb() and aio_complete()).
 constexpr std::uint64_t list_margin_ns = 12 * ms;
@@ -81,10 +81,10 @@ WaitBounds wait_bounds(const Plan& plan, const KnobValues& knobs) {
     bounds.cancel_ns = std::max(timeout_ns / 2, 2 * stop_bound_ns + slack_ns / 2);
     // Expired while a recovery was under way: that one's stop, and one of its own.
     bounds.last_ns = timeout_ns + 2 * stop_bound_ns + slack_ns + late_ns;
-    // What it stopped is found by a time-out and put right by a halt.  Who was submitted after that has
-    // its own time-out before it, for which a device that runs again needs no more.
+    // What it stopped is found by a time-out and put right by a halt.  Who was submitted after that
+    // has its own time-out before it, for which a device that runs again needs no more.  A hung
+    // transfer ends by a stop or an abort alone.
     bounds.reach_ns = timeout_ns + 2 * stop_bound_ns + recovery_ns;
-    bounds.late_reach_ns = 2 * stop_bound_ns + recovery_ns;
     const auto in_flight = static_cast<std::uint32_t>(number("submitters") * (number("depth") + 1));
     // Slots return in the ring's order, so that one hung chain stops a ring that is small.
     const bool wide = knobs.integer("ring") >= wide_ring && knobs.integer("max_len") <= short_bytes;

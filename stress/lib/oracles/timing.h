@@ -32,23 +32,22 @@ struct Waits {
 };
 
 struct WaitBounds {
-    std::uint64_t answer_ns = 0;      // a longer wait needs a fault
-    std::uint64_t timed_out_ns = 0;   // a shorter wait was not ended by the time-out
-    std::uint64_t cancel_ns = 0;      // as `answer`, since the cancel
-    std::uint64_t last_ns = 0;        // a longer wait is wrong whatever the faults
-    std::uint64_t reach_ns = 0;       // a fault may still make wait what is submitted so much later
-    std::uint64_t late_reach_ns = 0;  // … and one whose effect comes late by itself
-    bool answer_explained = false;    // the plan has faults that make requests wait
-    bool unlogged = false;            // … some of which the injector's log of losses does not tell
-    bool cancel_explained = false;    // … and that keep a cancel from its work
-    bool cancels = true;              // the target registers its requests
+    std::uint64_t answer_ns = 0;    // a longer wait needs a fault
+    std::uint64_t timed_out_ns = 0; // a shorter wait was not ended by the time-out
+    std::uint64_t cancel_ns = 0;    // as `answer`, since the cancel
+    std::uint64_t last_ns = 0;      // a longer wait is wrong whatever the faults
+    std::uint64_t reach_ns = 0;     // a fault may still make wait what is submitted so much later
+    bool answer_explained = false;  // the plan has faults that make requests wait
+    bool unlogged = false;          // … some of which the injector's log of losses does not tell
+    bool cancel_explained = false;  // … and that keep a cancel from its work
+    bool cancels = true;            // the target registers its requests
     std::uint32_t explained_each = 0; // requests that one such fault can make wait
 };
 WaitBounds wait_bounds(const Plan& plan, const KnobValues& knobs);
 
 struct WaitVerdict {
     std::optional<Finding> finding;
-    bool waited = false; // longer than `answer`, and a fault may explain it: to be accounted
+    bool waited = false;        // longer than `answer`, and a fault may explain it: to be accounted
     bool cancel_waited = false; // the same of a cancelled one: its time-out alone answered it
 };
 WaitVerdict judge_waits(const Waits& waits, const WaitBounds& bounds);
