@@ -14,7 +14,7 @@ the phases and actions in section 2, and a rule that the injector would refuse i
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 PHASES = (
@@ -46,6 +46,8 @@ ACTIONS_AT: Mapping[str, frozenset[str]] = {
 
 SEED_MAX = 2**64 - 1
 HOLD_MAX_NS = 20_000_000
+# of the injector (fault/fail_injector.h, AT_NR_RULES)
+RULES = 16
 """Longest hold, ns (20 ms): a device held longer would run into the driver's own timeout."""
 
 _NS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
@@ -405,7 +407,13 @@ def parse(text: str) -> Plan:
                 )
     if scenario is None:
         raise PlanError("no scenario statement")
+    _check_rules(faults)
     return Plan(scenario, tuple(faults), tuple(windows), seed)
+
+
+def _check_rules(faults: Sequence[Fault]) -> None:
+    if len(faults) > RULES:
+        raise PlanError(f"{len(faults)} faults, and the injector has {RULES} rules")
 
 
 def parse_faults(text: str) -> tuple[tuple[Fault, ...], tuple[Window, ...]]:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aiotorture import matrix
 from aiotorture.plan import (
     ACTIONS_AT,
     PHASES,
@@ -215,3 +216,15 @@ def test_faults_alone() -> None:
     assert held == (Window("device", "irq", "complete"),)
     with pytest.raises(PlanError, match="column 1: 'scenario' is neither"):
         parse_faults("scenario s")
+
+
+def test_a_plan_has_no_more_faults_than_the_injector_has_rules() -> None:
+    fault = "; fault irq drop p=0.01"
+    assert len(parse("scenario submit_cancel_race" + 16 * fault).faults) == 16
+    with pytest.raises(PlanError, match="17 faults, and the injector has 16 rules"):
+        parse("scenario submit_cancel_race" + 17 * fault)
+
+
+def test_every_plan_of_the_matrix_is_one() -> None:
+    for profile in matrix.profiles():
+        assert matrix.cells(matrix.Selection(profile=profile))
