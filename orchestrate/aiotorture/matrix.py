@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
+import re
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -203,6 +205,7 @@ def cells(selection: Selection) -> list[Cell]:
     """The controls first, then the matrix. With a mutant asked for there are no controls: the
     question is then whether this one is found."""
     table = _table()
+    selection = dataclasses.replace(selection, time=_without_minutes(selection.time))
     _check([selection.profile], list(table["profile"]), "profile")
     _check([selection.lane], LANES, "lane")
     profile = table["profile"][selection.profile]
@@ -255,6 +258,12 @@ def cells(selection: Selection) -> list[Cell]:
         asked = ", ".join(selection.scenarios)
         raise ConfigurationError(f"no target of {', '.join(chosen_targets)} has scenario {asked}")
     return chosen
+
+
+def _without_minutes(time: str | None) -> str | None:
+    """A plan's durations end at seconds; a person's go on."""
+    longer = re.fullmatch(r"(\d+(?:\.\d+)?)([mh])", time or "")
+    return f"{float(longer[1]) * (60 if longer[2] == 'm' else 3600):g}s" if longer else time
 
 
 def stretched(time: str, slowdown: float) -> str:

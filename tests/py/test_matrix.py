@@ -123,3 +123,8 @@ def test_one_cpu_gets_a_slower_device_where_the_plan_does_not_say_how_slow() -> 
     assert latency == {(1, "200000"), (2, None)}
     slow = {c.plan.scenario.knob("latency_ns") for c in every if "-slow-device-" in c.id}
     assert slow == {"2000000"}
+
+
+def test_a_time_may_be_given_in_minutes() -> None:
+    cells = [c for c in matrix.cells(Selection(time="1.5m")) if not c.control]
+    assert {c.plan.scenario.knob("time") for c in cells} == {"90s"}
