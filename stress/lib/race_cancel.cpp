@@ -22,10 +22,12 @@ Race::Sought Race::scarce_outcome() const {
 // slow.
 bool Race::behind_pace() const {
     constexpr std::uint64_t requests_per_outcome = 7; // the scenario's minima leave room for 10
-    return cancellers_ && !blind_ &&
-           std::min(shared_.value(Counter::cancel_won), shared_.value(Counter::cancel_lost)) *
-                   requests_per_outcome <
-               shared_.value(Counter::submitted);
+    if (!cancellers_ || blind_)
+        return false;
+    std::uint64_t scarce = shared_.value(Counter::cancel_lost);
+    if (permitted_.cancels) // else none is ever won
+        scarce = std::min(scarce, shared_.value(Counter::cancel_won));
+    return scarce * requests_per_outcome < shared_.value(Counter::submitted);
 }
 
 // Each request in flight as likely as any other (Vitter, "Random sampling with a reservoir", 1985).

@@ -17,6 +17,27 @@ std::string in_ms(std::uint64_t ns) {
     return std::to_string(ns / 1000000) + " ms";
 }
 
+Finding of_kind(LateKind kind) {
+    switch (kind) {
+    case LateKind::timed_out:
+        return {"ledger",
+                "a request timed out far from any fault",
+                "ledger/late/timed-out-unexplained",
+                {}};
+    case LateKind::waited:
+        return {"ledger",
+                "a request waited for its time-out far from any fault",
+                "ledger/late/waited-unexplained",
+                {}};
+    case LateKind::cancel:
+        break;
+    }
+    return {"ledger",
+            "a cancelled request was answered by its time-out alone, far from any fault",
+            "ledger/late/cancel-unexplained",
+            {}};
+}
+
 } // namespace
 
 void LateWaits::note(const LateWait& late) {
@@ -60,22 +81,7 @@ std::optional<Finding> judge_late_wait(const LateWait& wait, const LossLog& log,
             return std::nullopt;
         last = &loss;
     }
-    Finding finding{"ledger", "", "", {}};
-    switch (wait.kind) {
-    case LateKind::timed_out:
-        finding.title = "a request timed out far from any fault";
-        finding.signature = "ledger/late/timed-out-unexplained";
-        break;
-    case LateKind::waited:
-        finding.title = "a request waited for its time-out far from any fault";
-        finding.signature = "ledger/late/waited-unexplained";
-        break;
-    case LateKind::cancel:
-        finding.title =
-            "a cancelled request was answered by its time-out alone, far from any fault";
-        finding.signature = "ledger/late/cancel-unexplained";
-        break;
-    }
+    Finding finding = of_kind(wait.kind);
     finding.evidence.push_back("slot " + std::to_string(wait.slot) + " generation " +
                                std::to_string(wait.generation) + " in flight for " +
                                in_ms(wait.end_ns - wait.begin_ns));
