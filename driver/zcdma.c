@@ -56,6 +56,9 @@ MODULE_PARM_DESC(burst, "soft engine: descriptors a tick, 1..256");
 static unsigned int irq_gap_ns;
 module_param(irq_gap_ns, uint, 0444);
 MODULE_PARM_DESC(irq_gap_ns, "soft engine: least time between two interrupts, 0..10^9");
+static unsigned int ack_ns = 3000;
+module_param(ack_ns, uint, 0444);
+MODULE_PARM_DESC(ack_ns, "soft engine: from a stop or reset to its acknowledgement, 0..10^9");
 static int engine_cpu = -1;
 module_param(engine_cpu, int, 0444);
 MODULE_PARM_DESC(engine_cpu, "soft engine: CPU of its timer, -1: any");
@@ -401,6 +404,7 @@ static int zcdma_probe(struct platform_device *pdev)
 		.latency_ns = latency_ns,
 		.burst = burst,
 		.irq_gap_ns = irq_gap_ns,
+		.ack_ns = ack_ns,
 		.cpu = engine_cpu,
 		.interrupt = zc_interrupt,
 	};
@@ -500,7 +504,8 @@ static bool zc_parameters_valid(void)
 	       ring >= 16 && ring <= 4096 && is_power_of_2(ring) &&
 	       zc_timeout_ms >= 1 && zc_timeout_ms <= 60000 &&
 	       zc_stop_ms >= 1 && zc_stop_ms <= 1000 && latency_ns <= NSEC_PER_SEC &&
-	       burst >= 1 && burst <= 256 && irq_gap_ns <= NSEC_PER_SEC && engine_cpu >= -1 &&
+	       burst >= 1 && burst <= 256 && irq_gap_ns <= NSEC_PER_SEC && ack_ns <= NSEC_PER_SEC &&
+	       engine_cpu >= -1 &&
 	       (engine_cpu < 0 || (engine_cpu < nr_cpu_ids && cpu_online(engine_cpu))) &&
 	       (int)zc_parse_cancel(cancel) >= 0;
 }

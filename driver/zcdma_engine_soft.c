@@ -26,11 +26,12 @@
 
 #define SOFT_MAX_LATE		16	/* transfers that hang at a time; more run as usual */
 #define SOFT_LATE_BYTES		4096U	/* a hung transfer writes so much each tick */
+#define SOFT_WRITE_ON		4U	/* descriptors that go on at each tick of a stop */
 #define SOFT_MIN_TICK_NS	2000U	/* a shorter period starves the CPU under emulation */
 #define SOFT_MAX_TICK_NS	20000U
 #define SOFT_LATE_TICK_NS	50000U	/* a hung transfer must not take the whole CPU */
-#define SOFT_ACK_NS		3000U	/* from stop or reset to its acknowledgment */
 #define SOFT_MAX_HELD		8	/* interrupts that wait for a racer; more go on */
+#define SOFT_MAX_BAD		8	/* transfers that hang whenever they are tried */
 
 /* A transfer that hangs in the engine and writes on when asked to stop. */
 struct soft_late {
@@ -41,6 +42,12 @@ struct soft_late {
 	struct zcdma_desc desc;	/* as fetched */
 	u64 delay_ns;
 	ktime_t end_at;
+};
+
+/* A request whose transfer hangs again when it is tried again. */
+struct soft_bad {
+	u32 tag;
+	u64 delay_ns;
 };
 
 /* A timer that can be started on a CPU from any other. */
@@ -62,6 +69,7 @@ struct zcdma_engine {
 	bool gone;
 	bool isolated;
 	u32 ring_lo, ring_hi, size, head, tail, irq_status;
+	u32 told;		/* of irq_status: by an interrupt, and not acknowledged */
 
 	struct zcdma_desc *ring;
 	u32 chain_first;	/* of the descriptor at head */
@@ -69,9 +77,12 @@ struct zcdma_engine {
 	ktime_t not_before;	/* no descriptor is taken earlier */
 	ktime_t ack_at;		/* of the stop or reset under way */
 	u64 stop_delay_ns;	/* a stall makes the next stop take so long */
+	u32 written_on;		/* transfers that went on while it stopped */
 	bool deferred;		/* a chain waits for a later one to go first */
 	u32 deferred_first;
 	struct soft_late late[SOFT_MAX_LATE];
+	struct soft_bad bad[SOFT_MAX_BAD];
+	unsigned int next_bad;
 
 	unsigned int raise;	/* interrupts to raise at the end of the tick */
 	ktime_t quiet_until;	/* none is raised earlier */
@@ -167,6 +178,8 @@ static void soft_power_on(struct zcdma_engine *e)
 	e->head = 0;
 	e->tail = 0;
 	e->irq_status = 0;
+	e->told = 0;
+	memset(e->bad, 0, sizeof(e->bad));
 }
 
 /* The bus tells of a removal by one last interrupt. */
@@ -179,6 +192,20 @@ static void soft_go_away(struct zcdma_engine *e)
 
 /* ------------------------------------------------------- interrupts */
 
+/*
+ * A message, as MSI sends it: what it has told of and is not acknowledged is
+ * not told again.
+ */
+static void soft_deliver(struct zcdma_engine *e)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&e->lock, flags);
+	e->told = e->irq_status;
+	spin_unlock_irqrestore(&e->lock, flags);
+	e->config.interrupt(e->config.arg);
+}
+
 /* The line's handler in a thread: interrupts are on, no lock is held. */
 static void soft_irq_work(struct work_struct *work)
 {
@@ -187,7 +214,7 @@ static void soft_irq_work(struct work_struct *work)
 	spin_lock_irq(&e->lock);
 	e->threaded = false;
 	spin_unlock_irq(&e->lock);
-	e->config.interrupt(e->config.arg);
+	soft_deliver(e);
 }
 
 static bool soft_is_quiet(const struct zcdma_engine *e)
@@ -197,6 +224,8 @@ static bool soft_is_quiet(const struct zcdma_engine *e)
 
 static void soft_raise(struct zcdma_engine *e, u32 tag)
 {
+	if (e->told & ZCDMA_IRQ_DONE)
+		return;
 	if (!e->threaded && at_threaded(tag)) {
 		e->threaded = true;
 		queue_work(e->irq_thread, &e->irq_work);
@@ -298,7 +327,7 @@ static enum hrtimer_restart soft_irq_timer(struct hrtimer *timer)
 		e->raise = max(e->raise, 1U);
 	spin_unlock_irqrestore(&e->lock, flags);
 	if (!held)
-		e->config.interrupt(e->config.arg);
+		soft_deliver(e);
 	return HRTIMER_NORESTART;
 }
 
@@ -368,6 +397,22 @@ static void soft_skip_chain(struct zcdma_engine *e)
 	while (!soft_is_end(soft_desc(e, e->head)) && e->head + 1 != e->tail)
 		e->head++;
 	e->head++;
+}
+
+static void soft_hangs_always(struct zcdma_engine *e, u32 tag, u64 delay_ns)
+{
+	e->bad[e->next_bad++ % SOFT_MAX_BAD] = (struct soft_bad) { tag, delay_ns };
+}
+
+/* Untagged requests are not told apart, and hang once. */
+static const struct soft_bad *soft_hung_before(const struct zcdma_engine *e, u32 tag)
+{
+	unsigned int i;
+
+	for (i = 0; tag && i < SOFT_MAX_BAD; i++)
+		if (e->bad[i].tag == tag)
+			return &e->bad[i];
+	return NULL;
 }
 
 /* The transfer at HEAD hangs; the rest of its chain never gets a status. */
@@ -454,6 +499,7 @@ static void soft_execute(struct zcdma_engine *e, struct zcdma_desc *d,
 static bool soft_step(struct zcdma_engine *e)
 {
 	struct at_outcome out = { .action = AT_NONE };
+	const struct soft_bad *bad;
 	struct zcdma_desc *d;
 	u64 wait_ns;
 	u32 len;
@@ -477,6 +523,11 @@ static bool soft_step(struct zcdma_engine *e)
 		soft_end_chain(e, ZCDMA_DESC_CANCELLED);
 		return true;
 	}
+	bad = soft_hung_before(e, le32_to_cpu(d->tag));
+	if (bad && soft_hang(e, bad->delay_ns)) {
+		e->head_delayed = false;
+		return true;
+	}
 	wait_ns = e->head_delayed ? 0 : at_hold(AT_DEVICE, AT_START, le32_to_cpu(d->tag));
 	if (wait_ns) {
 		e->not_before = ktime_add_ns(ktime_get(), wait_ns);
@@ -498,6 +549,9 @@ static bool soft_step(struct zcdma_engine *e)
 		e->stop_delay_ns = out.delay_ns;
 		return false;
 	case AT_LATE:
+		/* half of them whenever a stop lets the driver try again */
+		if (out.random & 1)
+			soft_hangs_always(e, le32_to_cpu(d->tag), out.delay_ns);
 		if (!soft_hang(e, out.delay_ns))
 			soft_execute(e, d, 0, false);
 		return true;
@@ -607,7 +661,7 @@ static void soft_stop(struct zcdma_engine *e)
 	if (e->state != ZCDMA_RUNNING)
 		return;
 	e->state = ZCDMA_STOPPING;
-	e->ack_at = ktime_add_ns(now, SOFT_ACK_NS + e->stop_delay_ns);
+	e->ack_at = ktime_add_ns(now, e->config.ack_ns + e->stop_delay_ns);
 	for (i = 0; i < SOFT_MAX_LATE; i++) {
 		struct soft_late *late = &e->late[i];
 
@@ -615,7 +669,26 @@ static void soft_stop(struct zcdma_engine *e)
 			late->end_at = ktime_add_ns(now, late->delay_ns);
 		late->asked = late->active;
 	}
-	soft_arm_in(e, SOFT_ACK_NS);
+	soft_arm_in(e, min(e->config.ack_ns, SOFT_LATE_TICK_NS));
+}
+
+/*
+ * Until a stop is acknowledged any transfer without a status may go on.  Some
+ * do at each tick, others each time, and get none.
+ */
+static void soft_write_on(struct zcdma_engine *e)
+{
+	u32 left = e->tail - e->head;
+	struct zcdma_desc *d;
+	unsigned int i;
+
+	if (e->state != ZCDMA_STOPPING || left > e->size)
+		return;
+	for (i = 0; i < min(left, SOFT_WRITE_ON); i++) {
+		d = soft_desc(e, e->head + e->written_on++ % left);
+		if (!d->status)
+			soft_move(e, d, min(le32_to_cpu(d->len), SOFT_LATE_BYTES));
+	}
 }
 
 static void soft_acknowledge(struct zcdma_engine *e, ktime_t now, bool writing)
@@ -688,12 +761,13 @@ static enum hrtimer_restart soft_tick(struct hrtimer *timer)
 	if (spurious) {		/* says DONE, and nothing is */
 		e->irq_status |= ZCDMA_IRQ_DONE;
 		spin_unlock_irqrestore(&e->lock, flags);
-		e->config.interrupt(e->config.arg);
+		soft_deliver(e);
 		spin_lock_irqsave(&e->lock, flags);
 	}
 	now = ktime_get();
 	if (!e->gone && !e->isolated) {
 		soft_ask_held(e, now);
+		soft_write_on(e);
 		soft_acknowledge(e, now, soft_write_late(e, now));
 		for (i = 0; i < e->config.burst; i++)
 			if (e->state != ZCDMA_RUNNING || e->stalled ||
@@ -712,7 +786,7 @@ static enum hrtimer_restart soft_tick(struct hrtimer *timer)
 			e->irq_status |= e->gone ? 0 : ZCDMA_IRQ_DONE;
 			spin_unlock_irqrestore(&e->lock, flags);
 		}
-		e->config.interrupt(e->config.arg);
+		soft_deliver(e);
 	}
 
 	/*
@@ -791,7 +865,7 @@ static void soft_control(struct zcdma_engine *e, enum zcdma_ctrl ctrl)
 		break;
 	case ZCDMA_CTRL_RESET:
 		e->state = ZCDMA_RESETTING;
-		e->ack_at = ktime_add_ns(ktime_get(), SOFT_ACK_NS);
+		e->ack_at = ktime_add_ns(ktime_get(), e->config.ack_ns);
 		soft_arm(e, e->ack_at);
 		break;
 	}
@@ -822,6 +896,7 @@ static void soft_write_locked(struct zcdma_engine *e, enum zcdma_reg reg, u32 va
 		break;
 	case ZCDMA_IRQ_STATUS:
 		e->irq_status &= ~value;
+		e->told &= ~value;
 		break;
 	default:
 		break;

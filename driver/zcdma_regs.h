@@ -17,6 +17,10 @@
  *	IRQ_STATUS = bits (acknowledge)
  *	scan the statuses, dma_rmb
  *
+ * An interrupt is a message, as MSI's are: for what one has told of and IRQ_STATUS
+ * still holds, no other comes.  A status that is posted between a driver's look
+ * and its acknowledgement is therefore told by nobody.
+ *
  * A ring's size is a power of two; HEAD and TAIL run freely and are masked.
  * A chain is CHAIN_START .. CHAIN_END, contiguous in the ring; a single
  * descriptor carries both.  Chains are taken in order, but may be completed
@@ -119,6 +123,7 @@ struct zcdma_engine_config {
 	unsigned int latency_ns;
 	unsigned int burst;
 	unsigned int irq_gap_ns;	/* interrupt moderation: at most one in so long */
+	unsigned int ack_ns;		/* from a stop or reset to its acknowledgement */
 	int cpu;			/* -1: any */
 	void (*interrupt)(void *arg);	/* hard interrupt or softirq, see compat.h */
 	void *arg;

@@ -28,6 +28,7 @@ const std::vector<Knob>& target_knobs() {
         {"stop_ms", Scope::target, Kind::integer, "50", "1", "1000", {}, "ms", "how long a stop may go unacknowledged before a reset"},
         {"latency_ns", Scope::target, Kind::integer, "20000", "0", "1000000000", {}, "ns", "soft engine: from doorbell to first descriptor"},
         {"burst", Scope::target, Kind::integer, "4", "1", "256", {}, "descriptors", "soft engine: descriptors for each tick of its timer"},
+        {"ack_ns", Scope::target, Kind::integer, "3000", "0", "1000000000", {}, "ns", "soft engine: from a stop or reset to its acknowledgement"},
         {"irq_gap_ns", Scope::target, Kind::integer, "0", "0", "1000000000", {}, "ns", "soft engine: least time between two interrupts"},
         {"engine_cpu", Scope::target, Kind::integer, "-1", "-1", "4095", {}, "", "CPU whose timer runs the soft engine, -1: any"},
         {"poll_wake", Scope::target, Kind::integer, "0", "0", "1", {}, "", "wake the queues from inside ->poll"},
