@@ -29,6 +29,7 @@
 #include "lib/oracles/residue.h"
 #include "lib/oracles/timing.h"
 #include "lib/random.h"
+#include "lib/ready_claim.h"
 #include "lib/request_shapes.h"
 #include "lib/ring_arena.h"
 #include "lib/scenario.h"
@@ -256,6 +257,7 @@ private:
     std::atomic<std::uint32_t> storm_target_{max_slots};
     std::atomic<std::uint32_t> storm_{0};   // the number of the storm that rages
     std::atomic<std::uint32_t> stormed_{0}; // threads that are done with it
+    ReadyClaim ready_claim_;
     double sync_ratio_;
 };
 

@@ -198,6 +198,11 @@ void Race::poll_until_idle(std::uint32_t submitter, Random& random) {
     if (const auto finding = judge_revents(polled.events, polled.revents, permitted_.removal);
         finding && answer > 0)
         shared_.report(*finding);
+    if (answer > 0 && (polled.revents & polled.events) && geometry_.devices == 1 &&
+        !permitted_.removal && !slept_on)
+        ready_claim_.make(polled.events & POLLIN,
+                          static_cast<std::uint32_t>(knobs_.integer("ring")) / 2, began_ns,
+                          monotonic_ns());
 }
 
 // Nobody submits until all of this submitter's requests were answered: its last interrupt is
@@ -287,6 +292,10 @@ void Race::judge_timing(Slot& slot, std::uint32_t index) {
     waits.ring_empty_ns = slot.ring_empty_ns;
     if (!waits.flying_ns || waits.ring_empty_ns <= waits.flying_ns)
         return;
+    if (op == Op::transfer)
+        if (const auto finding =
+                ready_claim_.meet(slot.is_read, waits.flying_ns, waits.ring_empty_ns))
+            shared_.report(*finding);
     // A second call after one that was accepted finds the request off the list.
     if (!waits.cancel_ns)
         waits.einval_ns = slot.einval_ns.load(std::memory_order_relaxed);

@@ -10,6 +10,7 @@
 #include "lib/futex.h"
 #include "lib/kioctx.h"
 #include "lib/oracles/calls.h"
+#include "lib/oracles/timing.h"
 #include "lib/pattern.h"
 
 namespace at {
@@ -106,10 +107,13 @@ bool Race::recycle(std::uint32_t index, Random& random) {
         answer.ealready = slot.ealready.load(std::memory_order_relaxed);
         answer.destroyed = slot.destroyed;
         answer.stalled = slot.res == -ETIMEDOUT && stalled_during(slot);
-        if (auto finding = judge(answer, permitted_)) {
+        const auto tell = [&](std::optional<Finding> finding) {
+            if (!finding)
+                return;
             finding->evidence.push_back(describe_slot(shared_, index));
             shared_.report(*finding);
-        }
+        };
+        tell(judge(answer, permitted_));
         judge_timing(slot, index);
         if (answer.res == -ECANCELED) {
             shared_.count(Counter::cancelled);
@@ -119,10 +123,12 @@ bool Race::recycle(std::uint32_t index, Random& random) {
             shared_.count(Counter::cancel_lost, slot.lost_cancels.load(std::memory_order_relaxed));
             if (answer.res == -ETIMEDOUT) {
                 shared_.count(Counter::timeouts);
+                const std::uint64_t from_ns = slot.submitted_ns.load(std::memory_order_relaxed);
+                if (setup_.cookie_in_offset && !stood_still_since(from_ns))
+                    tell(judge_early_timeout(slot.answered_exact_ns - from_ns, shared_.timeout_ns));
                 if (!answer.stalled) {
                     shared_.count(Counter::timeouts_bare);
-                    note_late(LateKind::timed_out, index,
-                              slot.submitted_ns.load(std::memory_order_relaxed), monotonic_ns());
+                    note_late(LateKind::timed_out, index, from_ns, monotonic_ns());
                 }
                 if (answer.stalled && !permitted_.timeouts)
                     shared_.count(Counter::timeouts_stalled);
@@ -335,6 +341,7 @@ void Race::synchronous(std::uint32_t index) {
     slot.res2 = 0;
     slot.destroyed = false;
     slot.answered_healthy_ns = shared_.healthy_ns();
+    slot.answered_exact_ns = monotonic_ns();
     shared_.count(Counter::sync_ios);
     settle(index, buffer(index));
     slot.word.store(

@@ -6,6 +6,7 @@
 #include <poll.h>
 
 #include "lib/oracles/calls.h"
+#include "lib/ready_claim.h"
 
 namespace {
 
@@ -54,6 +55,23 @@ TEST_CASE("a file's position moves by what read answered") {
     CHECK(named(at::judge_position(100, -1, 120)) == "contract/position");
     CHECK(named(at::judge_shown_position(40, 40)).empty());
     CHECK(named(at::judge_shown_position(0, 40)) == "contract/position");
+}
+
+TEST_CASE("poll says that there is room only while there is") {
+    at::ReadyClaim claim;
+    const auto meet = [&](bool is_read, std::uint64_t flying, std::uint64_t empty) {
+        return named(claim.meet(is_read, flying, empty));
+    };
+    CHECK(meet(true, 1, 100).empty()); // nobody has asked
+    claim.make(true, 2, 10, 20);
+    CHECK(meet(false, 1, 21).empty());
+    CHECK(meet(true, 10, 21).empty()); // it may have come after the answer
+    CHECK(meet(true, 1, 20).empty());  // it may have ended before
+    for (int i = 0; i < 7; ++i)
+        CHECK(meet(true, 1, 21).empty());
+    CHECK(meet(true, 1, 21) == "contract/poll-ready-early");
+    claim.make(true, 2, 30, 40);
+    CHECK(meet(true, 1, 41).empty());
 }
 
 TEST_CASE("a sleeper in poll is woken before the driver is idle") {

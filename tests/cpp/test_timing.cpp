@@ -76,6 +76,12 @@ TEST_CASE("fsync returns when what was submitted before has ended") {
     CHECK(verdict(overtaken).empty());
 }
 
+TEST_CASE("a time-out that comes before half its time is over was meant for another") {
+    CHECK(at::judge_early_timeout(20 * ms, 60 * ms)->signature == "ledger/late/timed-out-early");
+    CHECK(!at::judge_early_timeout(30 * ms, 60 * ms));
+    CHECK(!at::judge_early_timeout(61 * ms, 60 * ms));
+}
+
 TEST_CASE("each fault explains so many waits as there were requests in flight") {
     const auto few = bounds("submitters=2 depth=9; fault start stall");
     CHECK(few.explained_each == 20);

@@ -91,6 +91,19 @@ std::optional<Finding> judge_sleeper(bool slept_on, bool idle, std::uint64_t hea
         "ledger", "a poll was not woken, and the driver is idle", "ledger/lost/poll", {}};
 }
 
+std::optional<Finding> judge_ready(std::uint32_t proven, std::uint32_t limit) {
+    // Uncounted already, and their events not yet in the ring: one on its way in each context of
+    // each CPU.
+    constexpr std::uint32_t on_their_way = 6;
+    if (proven < limit + on_their_way)
+        return std::nullopt;
+    return Finding{
+        "contract",
+        "a poll was told of room while half the ring and more was taken",
+        "contract/poll-ready-early",
+        {std::to_string(proven) + " transfers in flight, limit " + std::to_string(limit)}};
+}
+
 std::optional<Finding> judge_revents(short asked, short revents, bool removal) {
     if (!(revents & ~(asked | (removal ? POLLERR | POLLHUP : 0))))
         return std::nullopt;

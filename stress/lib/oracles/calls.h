@@ -33,6 +33,10 @@ std::optional<Finding> judge_position(std::int64_t before, std::int64_t got, std
 // The same as /proc shows it, after reads that answered `sum` bytes in all.
 std::optional<Finding> judge_shown_position(std::int64_t shown, std::int64_t sum);
 
+// poll(2) said that a direction has room while `proven` transfers of it were in flight, of which
+// `limit` leave none.
+std::optional<Finding> judge_ready(std::uint32_t proven, std::uint32_t limit);
+
 // poll(2): `healthy_ns` is how long it took, `slept_on` that nothing woke it, `idle` that nothing
 // is in flight and nothing was begun meanwhile.
 std::optional<Finding> judge_sleeper(bool slept_on, bool idle, std::uint64_t healthy_ns,

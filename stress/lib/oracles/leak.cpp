@@ -47,6 +47,9 @@ SystemBooks read_system_books() {
             books["pinned pages"] =
                 value_of(all, "nr_foll_pin_acquired") - value_of(all, "nr_foll_pin_released");
     }
+    // kernel/dma/swiotlb.c; constant where nothing is bounced
+    if (const auto used = read_file("/sys/kernel/debug/swiotlb/io_tlb_used"))
+        books["bounce slots"] = std::strtoll(used->c_str(), nullptr, 10);
     read_slab(books, "kioctx");
     read_slab(books, "aio_kiocb");
     return books;
@@ -104,6 +107,7 @@ std::vector<Finding> judge_system(const SystemBooks& before, const SystemBooks& 
     static const std::map<std::string, const char*> titles = {
         {"aio-nr", "contexts stay booked in aio-nr"},
         {"pinned pages", "user pages stay pinned"},
+        {"bounce slots", "bounce buffers stay mapped"},
         {"slab kioctx", "kioctx objects stay allocated"},
         {"slab aio_kiocb", "aio_kiocb objects stay allocated"},
     };

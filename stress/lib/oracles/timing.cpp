@@ -48,7 +48,7 @@ WaitBounds wait_bounds(const Plan& plan, const KnobValues& knobs) {
     const std::uint64_t stop_ns = number("stop_ms") * ms;
     const std::string mode = knobs.text("cancel");
     bounds.cancels = mode != "none";
-    std::uint64_t late_ns = 0;
+    std::uint64_t late_ns = number("ack_ns");
     bool slow_stop = false;
     bool blocks_all = false;
     bounds.unlogged = knobs.integer("time_to_answer") == 0;
@@ -127,6 +127,16 @@ WaitVerdict judge_waits(const Waits& waits, const WaitBounds& bounds) {
         verdict.waited = true;
     }
     return verdict;
+}
+
+std::optional<Finding> judge_early_timeout(std::uint64_t age_ns, std::uint64_t timeout_ns) {
+    if (age_ns >= timeout_ns / 2)
+        return std::nullopt;
+    return Finding{"ledger",
+                   "a request timed out long before its time-out",
+                   "ledger/late/timed-out-early",
+                   {"submitted " + milliseconds_of(age_ns) + " before, with a time-out of " +
+                    milliseconds_of(timeout_ns)}};
 }
 
 std::optional<Finding> judge_account(std::uint64_t waited, std::uint64_t timed_out,

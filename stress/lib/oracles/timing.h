@@ -57,6 +57,11 @@ WaitVerdict judge_waits(const Waits& waits, const WaitBounds& bounds);
 std::optional<Finding> judge_account(std::uint64_t waited, std::uint64_t timed_out,
                                      std::uint64_t fired, const WaitBounds& bounds);
 
+// A timer never fires half its time too soon: who says -ETIMEDOUT by then was taken for another.
+// `age_ns`: from before its submission to after its event, with no CPU that stood still meanwhile,
+// whose ticks would come late and make the timers that are armed before them short.
+std::optional<Finding> judge_early_timeout(std::uint64_t age_ns, std::uint64_t timeout_ns);
+
 // Faults that make requests wait, by their place in the plan.
 bool makes_wait(const Fault& fault, std::uint64_t timeout_ns);
 
