@@ -139,7 +139,7 @@ bool replace_device(at::Race& race, at::Random& random) {
 
 void remove_loop(at::Race& race, at::Random random) {
     while (!race.stopped()) {
-        race.pause_drawn(random, 100, 30000);
+        race.pause_drawn(random, 100, 10000);
         for (int i = race.blind() ? 50 : 0; i < 50 && !race.stopped() && !race.requests_in_flight();
              ++i)
             race.pause(200000);

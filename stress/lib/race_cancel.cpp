@@ -193,10 +193,16 @@ void Race::cancel_loop(std::uint32_t, Random random) {
         if (placed_cancel(racer, random))
             continue;
         bool missed = false;
-        for (std::uint32_t i = 1 + random.below(4); i > 0; --i) {
+        // The ring fills while nobody cancels; then many at once, for what the first one starts
+        // takes its time, a stop above all.
+        const bool storm = random.below(8) == 0;
+        if (storm)
+            pause_drawn(random, 500, 30000);
+        for (std::uint32_t i = storm ? 12 : 1 + random.below(4); i > 0; --i) {
             const std::uint32_t target = choose_target(random);
             if (target < max_slots) {
-                spin(random);
+                if (!storm)
+                    spin(random);
                 cancel_one(target);
             } else {
                 missed = true;

@@ -12,10 +12,10 @@ BUDGET_S = 60.0
 # Long enough for some hundred requests under emulation, short enough to see every plan within the first
 # kernel's part of the budget; what a plan does once (remove, reset) it does by then. A race's end is also
 # when leaks are judged, so short races find them early.
-SLICE = "800ms"
+SLICE = "1s"
 # Of several kernels the first, which is the fastest, is given most: what a stock kernel can show it
 # shows soon, and a debug kernel is asked for what it alone sees.
-FIRST_SHARE = 0.6
+FIRST_SHARE = 0.7
 CORRECT = "correct-driver"
 # What a stock kernel cannot see, in the order in which they are asked.
 DEBUG_KERNELS = ("kasan", "lockdep")
