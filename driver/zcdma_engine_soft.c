@@ -222,9 +222,9 @@ static bool soft_is_quiet(const struct zcdma_engine *e)
 	return e->nr_held || e->threaded;
 }
 
-static void soft_raise(struct zcdma_engine *e, u32 tag)
+static void soft_raise(struct zcdma_engine *e, u32 tag, u32 bit)
 {
-	if (e->told & ZCDMA_IRQ_DONE)
+	if (e->told & bit)
 		return;
 	if (!e->threaded && at_threaded(tag)) {
 		e->threaded = true;
@@ -234,12 +234,13 @@ static void soft_raise(struct zcdma_engine *e, u32 tag)
 	e->raise = max(e->raise, 1U);
 }
 
-static void soft_interrupt_for(struct zcdma_engine *e, u32 tag)
+/* For a bit of IRQ_STATUS.  What is of no request has tag 0. */
+static void soft_interrupt_for(struct zcdma_engine *e, u32 tag, u32 bit)
 {
 	struct at_outcome out;
 
 	if (!at_mark(AT_DEVICE, AT_IRQ, tag, &out)) {
-		soft_raise(e, tag);
+		soft_raise(e, tag, bit);
 		return;
 	}
 	switch (out.action) {
@@ -258,7 +259,7 @@ static void soft_interrupt_for(struct zcdma_engine *e, u32 tag)
 		break;
 	case AT_SPURIOUS:
 		e->spurious = true;
-		soft_raise(e, tag);
+		soft_raise(e, tag, bit);
 		break;
 	case AT_RESET:
 		soft_power_on(e);
@@ -267,7 +268,7 @@ static void soft_interrupt_for(struct zcdma_engine *e, u32 tag)
 		soft_go_away(e);
 		break;
 	default:
-		soft_raise(e, tag);
+		soft_raise(e, tag, bit);
 	}
 }
 
@@ -278,7 +279,7 @@ static void soft_request_irq(struct zcdma_engine *e, u32 tag)
 	if (e->nr_held < SOFT_MAX_HELD)
 		wait_ns = at_hold(AT_DEVICE, AT_IRQ, tag);
 	if (!wait_ns) {
-		soft_interrupt_for(e, tag);
+		soft_interrupt_for(e, tag, ZCDMA_IRQ_DONE);
 		return;
 	}
 	if (!e->nr_held)
@@ -303,7 +304,7 @@ static void soft_ask_held(struct zcdma_engine *e, ktime_t now)
 			e->held[kept++] = e->held[i];
 			next_ns = min(next_ns, wait_ns);
 		} else {
-			soft_interrupt_for(e, e->held[i]);
+			soft_interrupt_for(e, e->held[i], ZCDMA_IRQ_DONE);
 		}
 	}
 	/* a reset or a removal drawn above forgets them with the rest */
@@ -701,7 +702,7 @@ static void soft_acknowledge(struct zcdma_engine *e, ktime_t now, bool writing)
 		soft_forget_work(e);
 		e->state = ZCDMA_STOPPED;
 		e->irq_status |= ZCDMA_IRQ_STOPPED;
-		e->raise = max(e->raise, 1U);
+		soft_interrupt_for(e, 0, ZCDMA_IRQ_STOPPED);
 	}
 }
 

@@ -1,11 +1,12 @@
 // Invariant: a device may go at any moment.  Each request then in flight is answered once, later
 // ones get -ENODEV, open files stay safe to use, and the module stays while one is open.
 //
-// Racers: submitters, cancellers and reapers; a remover that unbinds the device through sysfs, or
-// removes it by surprise first (debugfs `remove`), and binds it again; and an unloader that asks
-// for the module's removal all the time.  Before some bindings the N-th allocation of the binder
-// fails (fault/allocations.c), N drawn: whatever a probe had taken by then it gives back.  With
-// lives=N and reload=1 the module is unloaded and loaded again after each life.
+// Racers: submitters, cancellers and reapers; an opener of the node; a remover that unbinds the
+// device through sysfs, or removes it by surprise first (debugfs `remove`), and binds it again; and
+// an unloader that asks for the module's removal all the time.  Before some bindings the N-th
+// allocation of the binder fails (fault/allocations.c), N drawn: whatever a probe had taken by then
+// it gives back.  With lives=N and reload=1 the module is unloaded and loaded again after each
+// life.
 //
 // Legal outcomes:
 //   a request in flight        its true result, -ECANCELED if cancelled, -ETIMEDOUT or -ENODEV
@@ -23,6 +24,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "lib/disturb/disturb.h"
 #include "lib/modules.h"
 #include "lib/oracles/calls.h"
 #include "lib/race.h"
@@ -115,7 +117,9 @@ bool replace_device(at::Race& race, at::Random& random) {
             return false;
         race.pause_drawn(random, 1, 3000);
     }
-    if (!tell(race, unbind, device))
+    bool unbound = false;
+    race.within_bounds("unbind", [&] { unbound = tell(race, unbind, device); });
+    if (!unbound)
         return false;
     if (loaded)
         run.count(at::Counter::removed_inflight);
@@ -139,7 +143,7 @@ bool replace_device(at::Race& race, at::Random& random) {
 
 void remove_loop(at::Race& race, at::Random random) {
     while (!race.stopped()) {
-        race.pause_drawn(random, 100, 10000);
+        race.pause_drawn(random, 8000, 80000); // a device that has just come has no requests
         for (int i = race.blind() ? 50 : 0; i < 50 && !race.stopped() && !race.requests_in_flight();
              ++i)
             race.pause(200000);
@@ -182,6 +186,7 @@ const at::Scenario scenario{
         race.start_reapers();
         race.start_destroyers();
         race.start_onlookers();
+        at::start_openers(race, 1);
         race.start_disturbers(2, [&race](std::uint32_t index, at::Random random) {
             index ? unload_loop(race, random) : remove_loop(race, random);
         });

@@ -31,7 +31,7 @@ TURN = "0ms"
 # After so many the first come again: a request to the agent is one line.
 MOST = 2048
 # Of the cache: another way to weigh makes other draws.
-VERSION = 3
+VERSION = 4
 
 _FUNCTION = re.compile(r"[0-9a-f]+ <(?P<name>[^>]+)>:$")
 _INSTRUCTION = re.compile(r"\s*(?P<at>[0-9a-f]+):\t(?P<text>.*\S)")
@@ -51,7 +51,7 @@ _STACK = ("%rsp", "%rbp", "%esp", "%ebp")
 _LOCKS = re.compile(r"(?<!un)lock|mutex_lock|down_(read|write)")
 _UNLOCKS = re.compile(r"unlock|up_(read|write)$")
 
-_GAP = 64
+_GAP = 128
 _SYNCHRONISING_CALL = 8
 _CALL = 4
 _ATOMIC = 8

@@ -103,6 +103,12 @@ private:
     std::uint64_t held_ns_;
 };
 
+void Race::within_bounds(const char* call, const std::function<void()>& body) {
+    const BoundedWait wait(*this, call, wait_bounds_.last_ns);
+    body();
+    wait.judge();
+}
+
 // fsync(2): the device's requests that were submitted before have ended when it returns
 // (driver/zcdma.c, zcdma_fsync()).
 void Race::sync_file(std::uint32_t submitter, Random& random) {

@@ -417,10 +417,15 @@ private:
             }
             if (silence_ns < silence_told_ns / 4)
                 silence_told_ = false;
-            if (over || stuck.scan(healthy) || locked_up) {
+            const bool in_call = stuck.scan(healthy);
+            if (over || in_call || locked_up) {
                 stuck_call_ = stuck.name();
                 tell_progress();
                 end_stressor();
+                if (in_call && !over && !locked_up && !stuck_) {
+                    run_.report(judge_killed_call(stuck_call_));
+                    collect();
+                }
                 return;
             }
         }

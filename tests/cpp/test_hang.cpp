@@ -22,6 +22,10 @@ const std::vector<at::DriverRequest> requests =
 
 } // namespace
 
+TEST_CASE("a call that only a kill ended is told by its name") {
+    CHECK(at::judge_killed_call("pread").signature == "hang/killed/pread");
+}
+
 TEST_CASE("recorded kernel stacks name the call") {
     CHECK(at::blocking_call(task("stack-io_destroy.txt", 'D').stack) == "io_destroy");
     CHECK(at::blocking_call(task("stack-exit_aio.txt", 'D').stack) == "exit_aio");

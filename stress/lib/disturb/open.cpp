@@ -33,7 +33,7 @@ void open_loop(Race& race, Random random) {
         if (!fd) {
             const int error = errno;
             if (race.permitted().removal)
-                return;
+                continue; // it may come back
             if (const auto finding = judge_file_call("open", error))
                 race.shared().report(*finding);
             continue;

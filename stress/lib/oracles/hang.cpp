@@ -97,6 +97,13 @@ std::vector<TaskState> read_tasks(pid_t pid) {
     return tasks;
 }
 
+Finding judge_killed_call(const std::string& call) {
+    return {"hang",
+            "a thread was stuck in " + call + " until it was killed",
+            "hang/killed/" + call,
+            {}};
+}
+
 Finding diagnose_hang(const std::vector<TaskState>& tasks,
                       const std::vector<DriverRequest>& requests, bool driver_blocked,
                       const std::string& call_on_board) {

@@ -33,6 +33,10 @@ char parse_state(const std::string& status);
 // io_cancel io_getevents preadv pwritev close, or empty.
 std::string blocking_call(const std::vector<std::string>& stack);
 
+// A thread that was longer in one call than all bounds of the target allow, and left it when it was
+// killed.
+Finding judge_killed_call(const std::string& call);
+
 // `call_on_board` names what the ledger's board says of a task whose stack says nothing (one that
 // runs in the kernel, or a kernel that shows no stacks).
 Finding diagnose_hang(const std::vector<TaskState>& tasks,
