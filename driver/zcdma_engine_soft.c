@@ -379,6 +379,16 @@ static bool soft_is_end(const struct zcdma_desc *d)
 	return le32_to_cpu(d->flags) & ZCDMA_DESC_END;
 }
 
+/*
+ * HEAD passes what an abort has posted already, and before the status is there
+ * that lets a driver reuse those slots: see the promise on HEAD in zcdma_regs.h.
+ */
+static void soft_pass_posted(struct zcdma_engine *e)
+{
+	while (e->head != e->tail && soft_desc(e, e->head)->status)
+		e->head++;
+}
+
 /* Posts @status for the rest of the chain at HEAD, with nothing moved. */
 static void soft_end_chain(struct zcdma_engine *e, enum zcdma_desc_status status)
 {
@@ -388,6 +398,8 @@ static void soft_end_chain(struct zcdma_engine *e, enum zcdma_desc_status status
 	do {
 		d = soft_desc(e, e->head++);
 		end = soft_is_end(d);
+		if (end)
+			soft_pass_posted(e);
 		if (!d->status)
 			soft_post(e, d, status, le32_to_cpu(d->len));
 	} while (!end && e->state == ZCDMA_RUNNING && e->head != e->tail);
@@ -398,6 +410,7 @@ static void soft_skip_chain(struct zcdma_engine *e)
 	while (!soft_is_end(soft_desc(e, e->head)) && e->head + 1 != e->tail)
 		e->head++;
 	e->head++;
+	soft_pass_posted(e);
 }
 
 static void soft_hangs_always(struct zcdma_engine *e, u32 tag, u64 delay_ns)
@@ -489,6 +502,7 @@ static void soft_execute(struct zcdma_engine *e, struct zcdma_desc *d,
 		return;
 	}
 	e->head++;
+	soft_pass_posted(e);
 	soft_post(e, d, ZCDMA_DESC_DONE, short_by);
 	if (short_by && !end && e->state == ZCDMA_RUNNING)
 		soft_end_chain(e, ZCDMA_DESC_DONE);
@@ -544,6 +558,7 @@ static bool soft_step(struct zcdma_engine *e)
 		return false;
 	case AT_DROP:
 		e->head++;
+		soft_pass_posted(e);
 		return true;
 	case AT_STALL:
 		e->stalled = true;
@@ -602,9 +617,7 @@ static void soft_cancel_chain(struct zcdma_engine *e, u32 first)
 		index++;
 	} while (!end && index - first < e->size);
 
-	/* see the promise on HEAD in zcdma_regs.h */
-	while (e->head != e->tail && soft_desc(e, e->head)->status)
-		e->head++;
+	soft_pass_posted(e);
 	soft_request_irq(e, tag);
 }
 

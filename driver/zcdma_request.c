@@ -476,7 +476,11 @@ void zc_queue(struct zc_req *req, int error)
 	} else {
 		zc_step(req, AT_QUEUE);
 		req->where = ZC_PENDING;
-		list_add_tail(&req->node, &dev->pending);
+		/* behind one that came meanwhile it would wait for what it keeps from that one */
+		if (req->reserved)
+			list_add(&req->node, &dev->pending);
+		else
+			list_add_tail(&req->node, &dev->pending);
 		zc_get(req, ZC_TIMEOUT);
 		mod_timer(&req->timer, jiffies + msecs_to_jiffies(zc_timeout_ms));
 		zc_feed(dev);
