@@ -10,6 +10,7 @@ import pytest
 import sample_run
 
 from aiotorture import build, kernels
+from aiotorture.errors import ConfigurationError
 from aiotorture.matrix import Cell
 from aiotorture.results import CellResult, Verdict
 from aiotorture.score import alone, planted, repeats, search, table, trials, workers
@@ -207,6 +208,11 @@ def test_the_readme_has_the_part_between_its_marks_replaced(tmp_path: Path) -> N
         text = readme.read_text()
         assert text.startswith("a\n") and text.endswith(f"{table.END}\nb\n") and "old" not in text
         assert "| 0.5 | 77 | 1/1 | 770 | 10 | 9/10 |" in text and "\nalone\n" in text
+
+
+def test_a_score_for_a_file_that_is_not_there_says_so_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="No such file"):
+        table.put_between_marks(tmp_path / "absent.md", "part")
 
 
 def test_an_oracle_alone_finds_what_is_missed_without_it() -> None:

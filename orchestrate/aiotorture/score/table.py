@@ -189,7 +189,10 @@ def readme_part(
 
 def put_between_marks(path: Path, part: str) -> None:
     """Replaces what stands from mark to mark; ConfigurationError where there are none."""
-    text = path.read_text()
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror}") from error
     head, begin, rest = text.partition(BEGIN)
     _, end, tail = rest.partition(END)
     if not begin or not end:
