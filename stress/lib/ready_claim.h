@@ -1,8 +1,7 @@
 // What poll(2) said of the driver's ring, held to what the ledger proves later.
 //
-//   transfer   flying ···················································· event
-//   poll(2)             asked ─── said "readable"                  │ the ring was seen empty after
-//   it
+//   transfer   flying ······································ event
+//   poll(2)             asked ─── said "readable"    │ the ring was seen empty after it
 //
 // A transfer that flew before the question and whose event came after the answer was counted by the
 // driver all the while (driver/zcdma.c, zcdma_poll()).  Enough of them refute the answer.

@@ -33,7 +33,7 @@ MAKERS = (
     (re.compile(r'\breport_answer\([^;]*?"[^"]+", "([^"]+)"'), "contract/{}-"),
 )
 # Named by the system's book that rose (lib/oracles/leak.cpp, judge_system()).
-SYSTEM_BOOKS = ("aio-nr", "pinned pages", "slab kioctx", "slab aio_kiocb")
+SYSTEM_BOOKS = ("aio-nr", "pinned pages", "bounce slots", "slab kioctx", "slab aio_kiocb")
 
 
 def signatures() -> list[str]:
