@@ -56,8 +56,11 @@ class Outcome:
 
     @property
     def exit_status(self) -> int:
-        """1 when it was shown, 3 when no try proved anything, 0 when it did not show."""
-        if self.hits:
+        """1 when it or another finding was shown, 3 when no try proved anything, else 0.
+
+        A use after free is noticed at another place in each try: other titles are findings too.
+        """
+        if self.hits or self.others:
             return EXIT_FINDINGS
         return EXIT_INCOMPLETE if self.lost == self.tries else EXIT_CLEAN
 

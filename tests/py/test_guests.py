@@ -111,11 +111,13 @@ def test_a_sound_driver_passes_and_planted_bugs_are_found(tmp_path: Path) -> Non
 
 
 def test_a_planted_bug_fails_and_its_token_replays(tmp_path: Path) -> None:
-    words = ["--mutant", "complete-twice", "-k", "submit_cancel_race-irq-delay and 2cpu"]
+    # no use after free: where one is noticed first, and so its title, differs from try to try
+    words = ["--mutant", "cancel-lost-keeps-reference"]
+    words += ["-k", "submit_cancel_race-irq-delay and 2cpu"]
     said = run(tmp_path / "run", *words)
     assert said.returncode == 1, said.stdout
     (cell,) = results.read(tmp_path / "run").cells
-    assert {finding.oracle for finding in cell.findings} & {"kernel-log", "ledger", "contract"}
+    assert "hang" in {finding.oracle for finding in cell.findings}
     assert f"./aiotorture repro {cell.token}" in said.stdout
     again = subprocess.run(
         [ROOT / "aiotorture", "repro", cell.token, "--json", "--out", tmp_path / "again"],

@@ -61,9 +61,10 @@ def test_all_tries_give_a_rate() -> None:
     assert "9 of 10 tries (95 %: 55% to 100%)" in outcome.lines()[-1]
 
 
-def test_another_title_is_not_it() -> None:
+def test_another_title_is_no_hit_but_a_finding() -> None:
     outcome = repeat(CELL, Script(OTHER), Bounds(tries=3))
-    assert (outcome.tries, outcome.hits, outcome.exit_status) == (3, 0, 0)
+    assert (outcome.tries, outcome.hits, outcome.exit_status) == (3, 0, 1)
+    assert repeat(CELL, Script(PASS), Bounds(tries=3)).exit_status == 0
 
 
 def test_nothing_proved_is_not_clean() -> None:
