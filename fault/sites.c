@@ -19,7 +19,7 @@
 #include <linux/math64.h>
 #include <linux/preempt.h>
 
-#define AT_SITES		32
+#define AT_SITES		64
 #define AT_SITE_SYMBOL		128
 #define AT_SITE_RULE		(AT_NR_RULES + 3)	/* draws of its own; and those behind it */
 #define AT_SITE_WAIT_MIN_NS	1024U

@@ -19,13 +19,15 @@ import tempfile
 import time
 from pathlib import Path
 
-from aiotorture import debugkernel, kernelpatch, kerneltable, paths
+from aiotorture import debugkernel, kernelpatch, kerneltable, paths, sites
 from aiotorture.errors import ConfigurationError
 from aiotorture.kernelpatch import KernelPatch
 from aiotorture.kerneltable import Kernel, Kind
+from aiotorture.sites import Site
 
 LINK_TIMEOUT_S = 1800.0
 IMAGE = "arch/x86/boot/bzImage"
+SITES = "aio-sites.json"
 
 
 def built(base: Kernel, patch: KernelPatch) -> Kernel:
@@ -42,9 +44,9 @@ def built(base: Kernel, patch: KernelPatch) -> Kernel:
     key = paths.content_hash([base.build_id.encode(), patch.diff.encode()])
     destination = kerneltable.folder() / f"patched-{key}"
     image = destination / "bzImage"
-    if not image.is_file():
+    if not (destination / SITES).is_file():  # of the last step
         with paths.locked(f"patched-{Path(base.folder).name}"):
-            if not image.is_file():
+            if not (destination / SITES).is_file():
                 _link(base, patch, destination)
     return dataclasses.replace(
         base,
@@ -53,6 +55,13 @@ def built(base: Kernel, patch: KernelPatch) -> Kernel:
         build_id=hashlib.sha256(image.read_bytes()).hexdigest()[:16],
         built_for=base.built_for or base.build_id,
     )
+
+
+def sites_of(kernel: Kernel) -> list[Site]:
+    """The instructions of its fs/aio.c (aiotorture.sites); none for an image that was not linked here."""
+    if kernel.built_for:
+        return sites.read(Path(kernel.image).with_name(SITES))
+    return sites.of_kernel_build(Path(kernel.headers))
 
 
 def _link(base: Kernel, patch: KernelPatch, destination: Path) -> None:
@@ -74,6 +83,7 @@ def _link(base: Kernel, patch: KernelPatch, destination: Path) -> None:
             debugkernel.make(sources, work, goals, LINK_TIMEOUT_S, what)
             with paths.published(destination) as fresh:
                 shutil.copyfile(work / IMAGE, fresh / "bzImage")
+                (fresh / SITES).write_bytes(sites.stored(sites.of_kernel_build(work)))
         finally:
             for path in laid:  # the next patch is of the sources
                 path.unlink(missing_ok=True)

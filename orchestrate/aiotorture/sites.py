@@ -1,16 +1,18 @@
-"""Sites: instructions of a module at which the injector lets the driver wait (fault/sites.c).
+"""Sites: instructions at which the injector lets a module, or the kernel's fs/aio.c, wait (fault/sites.c).
 
     module.ko -> objdump -d -> instructions with weights -> some of them, drawn from a cell's seed
+    fs/aio.o, System.map of a kernel that was built here -> the same
 
 A wait before an instruction parts two statements of the driver. Most instructions between two
 accesses of what racers share open the same window, so those that touch it weigh more: calls, above
 all of locks, lists, timers and references, and what they return to; writes, and what follows them.
 Most of all weigh the gaps in which no lock is held any more, or not yet: after an unlock, before a
-lock.
+lock; then what follows a call that lets another context run: a work queued, a waiter woken.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import random
 import re
@@ -28,10 +30,13 @@ OBJDUMP = ("objdump", "-d", "-r", "--no-show-raw-insn", "-j", ".text")
 OBJDUMP_TIMEOUT_S = 120.0
 # What the agent's knob site_turn is when no plan says it.
 TURN = "0ms"
-# After so many the first come again: a request to the agent is one line.
-MOST = 2048
+# No race has more turns: after them the first come again. A request to the agent is one line.
+MOST_TURNS = 64
+# The kernel's own, in a site's name: places are counted from _stext on.
+KERNEL = "vmlinux"
+AIO_OBJECT = Path("fs/aio.o")
 # Of the cache: another way to weigh makes other draws.
-VERSION = 4
+VERSION = 5
 
 _FUNCTION = re.compile(r"[0-9a-f]+ <(?P<name>[^>]+)>:$")
 _INSTRUCTION = re.compile(r"\s*(?P<at>[0-9a-f]+):\t(?P<text>.*\S)")
@@ -51,7 +56,14 @@ _STACK = ("%rsp", "%rbp", "%esp", "%ebp")
 _LOCKS = re.compile(r"(?<!un)lock|mutex_lock|down_(read|write)")
 _UNLOCKS = re.compile(r"unlock|up_(read|write)$")
 
+# After these another context may run with what was handed to it.
+_HANDS_OVER = re.compile(
+    r"queue_(delayed_)?work|schedule_work|__wake_up|wake_up_process|swake_up|complete(_all)?$|(mod|add)_timer"
+    r"|hrtimer_start|smp_call_function|irq_work_queue|tasklet_.*schedule|call_rcu"
+)
+
 _GAP = 128
+_HANDED_OVER = 32
 _SYNCHRONISING_CALL = 8
 _CALL = 4
 _ATOMIC = 8
@@ -143,6 +155,8 @@ def _weight(before: _Instruction | None, here: _Instruction) -> int:
         weights.append(_of_call(called) if called is not None else _touches(instruction.text))
     if (before and _UNLOCKS.search(_called(before) or "")) or _LOCKS.search(_called(here) or ""):
         weights.append(_GAP)
+    if before and _HANDS_OVER.match(_called(before) or ""):
+        weights.append(_HANDED_OVER)
     return max(weights)
 
 
@@ -169,11 +183,45 @@ def of_module(module: bytes) -> list[Site]:
     key = paths.content_hash([module, str(VERSION).encode()])
     kept = paths.cache_dir() / "sites" / f"{key}.json"
     if not kept.is_file():
-        sites = candidates(_listing(module))
-        stored = [[site.function, site.offset, site.at, site.weight] for site in sites]
-        paths.write_atomically(kept, json.dumps(stored).encode())
-    read = json.loads(kept.read_text())
-    return [Site(str(name), int(offset), int(at), int(weight)) for name, offset, at, weight in read]
+        paths.write_atomically(kept, stored(candidates(_listing(module))))
+    return read(kept)
+
+
+def stored(sites: Sequence[Site]) -> bytes:
+    """What `read` takes."""
+    return json.dumps([[site.function, site.offset, site.at, site.weight] for site in sites]).encode()
+
+
+def read(kept: Path) -> list[Site]:
+    listed = json.loads(kept.read_text())
+    return [Site(str(name), int(offset), int(at), int(weight)) for name, offset, at, weight in listed]
+
+
+def of_kernel_build(build: Path) -> list[Site]:
+    """Those of fs/aio.c in the image that was last linked in this folder, placed as KERNEL's are; none
+    where the folder holds no object of it, as the headers of a stock kernel do not."""
+    built, system_map = build / AIO_OBJECT, build / "System.map"
+    if not built.is_file() or not system_map.is_file():
+        return []
+    return placed_in_kernel(of_module(built.read_bytes()), system_map.read_text())
+
+
+def placed_in_kernel(sites: Sequence[Site], system_map: str) -> list[Site]:
+    """An object's .text lies in one piece in the image: where, its functions agree on, but for names
+    that another object has as well."""
+    starts = {site.function: site.at - site.offset for site in sites}
+    text = None
+    bases: Counter[int] = Counter()
+    for line in system_map.splitlines():
+        address, _, name = line.split(" ", 2)
+        if name == "_stext":
+            text = int(address, 16)
+        if name in starts:
+            bases[int(address, 16) - starts[name]] += 1
+    if text is None or not bases:
+        return []
+    base = bases.most_common(1)[0][0] - text
+    return [dataclasses.replace(site, at=site.at + base) for site in sites]
 
 
 def _listing(module: bytes) -> str:
@@ -206,11 +254,26 @@ def drawn(modules: Mapping[str, Sequence[Site]], seed: int, count: int) -> list[
     return [site for _, site in sorted(keys, reverse=True)[:count]]
 
 
-def wanted(plan: Plan) -> int:
-    """How many the plan needs: those that stand at a time, and as many for each turn of its race."""
+def for_turns(groups: Sequence[tuple[Sequence[str], int]]) -> list[str]:
+    """The sites of each turn of a race together: so many of each group, one turn after another."""
+    turns = max((len(names) // at_once for names, at_once in groups if at_once), default=0)
+    return [
+        name
+        for turn in range(turns)
+        for names, at_once in groups
+        for name in names[turn * at_once : (turn + 1) * at_once]
+    ]
+
+
+def at_once(plan: Plan, knob: str) -> int:
+    """How many of the target's (`sites`) or of the kernel's (`kernel_sites`) stand at a time."""
     blind = plan.scenario.knob("blind") not in (None, "0")
-    at_once = 0 if blind else number(plan.scenario.knob("sites") or "0")
+    return 0 if blind else number(plan.scenario.knob(knob) or "0")
+
+
+def wanted(plan: Plan, knob: str = "sites") -> int:
+    """How many the plan needs: those that stand at a time, and as many for each turn of its race."""
     race_ns = duration_ns(plan.scenario.knob("time") or "10s")
     turn_ns = duration_ns(plan.scenario.knob("site_turn") or TURN)
-    turns = 1 + race_ns // turn_ns if turn_ns else 1
-    return min(at_once * turns, MOST)
+    turns = min(1 + race_ns // turn_ns, MOST_TURNS) if turn_ns else 1
+    return at_once(plan, knob) * turns

@@ -35,7 +35,7 @@ from aiotorture.kernels import Kernel
 from aiotorture.plan import duration_ns, size_bytes
 
 FIELDS = frozenset(
-    "name node source module parameters needs set_up tear_down marks request cancel image may_fail".split()
+    "name node source module parameters needs set_up tear_down marks sites request cancel image may_fail".split()
 )
 REQUEST_FIELDS = frozenset(
     "align min_len max_len memory direct bytes cookie timeout depth vectored fsync position".split()
@@ -74,6 +74,7 @@ class TargetFile:
     set_up: tuple[str, ...] = ()
     tear_down: tuple[str, ...] = ()
     marks: bool = False
+    sites: tuple[str, ...] = ()
     # of the kernel's own modules among `needs`; planted bugs and repairs, never in a file
     patches: tuple[KernelPatch, ...] = ()
     image: Image | None = None
@@ -88,8 +89,10 @@ class TargetFile:
 
 
     @property
-    def own_module(self) -> bool:
-        return self.source is not None or self.module is not None
+    def under_test(self) -> frozenset[str]:
+        """The modules whose instructions a plan's `sites` draws out: its own, or those it names."""
+        own = self.source is not None or self.module is not None
+        return frozenset({self.module_name}) if own else frozenset(self.sites)
 
     @property
     def brings_modules(self) -> bool:
@@ -189,9 +192,18 @@ class _Reader:
             set_up=self._texts("set_up"),
             tear_down=self._texts("tear_down"),
             marks=self._flag(table, "marks", False),
+            sites=self._sites(),
             image=self._image(),
             knobs=self._knobs(),
         )
+
+    def _sites(self) -> tuple[str, ...]:
+        named = self._texts("sites")
+        needed = {need.split()[0].removeprefix("?") for need in self._texts("needs") if need.strip()}
+        for name in named:
+            if name not in needed:
+                raise self._wrong(f"'sites': {name!r} is none of 'needs'")
+        return named
 
     def _source(self) -> Path | None:
         if "source" not in self._table:

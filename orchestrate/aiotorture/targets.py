@@ -16,11 +16,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from aiotorture import build, initramfs, kernelpatch, paths, sites, targetfile
+from aiotorture import build, initramfs, kernelimage, kernelpatch, paths, sites, targetfile
 from aiotorture.agentlink import Json
 from aiotorture.errors import ConfigurationError, HarnessError
 from aiotorture.kernels import Kernel
 from aiotorture.lanes.base import ModuleThere, Preload, Subject
+from aiotorture.plan import Plan
 from aiotorture.targetfile import TargetFile
 
 MODULE_FOLDER = "/lib/at"
@@ -78,44 +79,47 @@ class Target:
             files = ((self.described.image.path_gz, targetfile.image_gz(self.described.image)),)
         return Preload(modules, files, self.described.set_up_all, SET_UP_MARK)
 
-    def has_sites(self) -> bool:
-        """Is there a module of its own whose instructions can be drawn out?"""
-        return self.builds or (self.described is not None and self.described.own_module)
-
-    def drawn_out(
-        self, kernel: Kernel, modules: build.ModuleSet, seed: int, count: int
-    ) -> list[str]:
-        """So many instructions of its own modules, drawn from the seed."""
-        if not count or not self.has_sites():
-            return []
-        own = {name: path.read_bytes() for name, path in modules.files.items() if name != build.INJECTOR}
-        if self.described is not None:
-            name = self.described.module_name
+    def drawn_out(self, kernel: Kernel, modules: build.ModuleSet, plan: Plan) -> list[str]:
+        """The instructions that the plan draws out, drawn from its seed: of the modules under test
+        (`sites`), of the kernel's fs/aio.c (`kernel_sites`) where that is known by its object."""
+        seed = plan.seed or 0
+        own: dict[str, list[sites.Site]] = {}
+        if wanted := sites.wanted(plan, "sites"):
             own = {
-                each.name: each.content
-                for each in targetfile.loads(self.described, kernel)
-                if each.name == name and not each.keep
+                name: sites.driver_of(sites.of_module(module), self.device)
+                for name, module in self._under_test(kernel, modules).items()
             }
-        of_driver = {
-            name: sites.driver_of(sites.of_module(module), self.device) for name, module in own.items()
-        }
-        return sites.drawn(of_driver, seed, count)
+        groups = [(sites.drawn(own, seed, wanted), sites.at_once(plan, "sites"))]
+        if wanted := sites.wanted(plan, "kernel_sites"):
+            of_kernel = {sites.KERNEL: kernelimage.sites_of(kernel)}
+            groups.append((sites.drawn(of_kernel, seed, wanted), sites.at_once(plan, "kernel_sites")))
+        return sites.for_turns(groups)
+
+    def _under_test(self, kernel: Kernel, modules: build.ModuleSet) -> dict[str, bytes]:
+        """Name and content of the modules whose instructions are drawn out."""
+        if self.described is None:
+            return {n: path.read_bytes() for n, path in modules.files.items() if n != build.INJECTOR}
+        names = self.described.under_test
+        return {e.name: e.content for e in targetfile.loads(self.described, kernel) if e.name in names}
 
     def install(
         self, subject: Subject, kernel: Kernel, modules: build.ModuleSet, draws_out: bool = False
     ) -> Json:
         """Brings into the subject what the cell needs, and gives the fields of its `run`;
-        `draws_out`: with the injector, for a driver that carries no marks too."""
+        `draws_out`: with the injector, where nothing carries marks too."""
         fields: Json = {"device": self.node}
         loaded: list[Json] = []
-        for name, path in modules.files.items():
+        brought = dict(modules.files)
+        if draws_out and self.described is None and not self.builds:
+            brought = {build.INJECTOR: build.modules(kernel).files[build.INJECTOR]}
+            fields["marked"] = False
+        for name, path in brought.items():
             subject.bring(_path_of(name), path.read_bytes())
             # its probes and marks stand ready for the next cell
             keep = subject.stays and name == build.INJECTOR
             loaded.append({"name": name, "path": _path_of(name), "keep": keep})
         if self.described is not None:
-            injector = draws_out and self.has_sites()
-            for each in targetfile.loads(self.described, kernel, injector):
+            for each in targetfile.loads(self.described, kernel, draws_out):
                 there = _path_of(each.name)
                 if not (each.keep and subject.preloaded):
                     subject.bring(there, each.content)

@@ -66,13 +66,10 @@ std::vector<Knob> common_knobs(const std::map<std::string_view, const char*>& de
         {"may_fail", scope, Kind::choice, "no", "", "", {"no", "EIO"}, "", "an errno that the target is made to answer"},
         {"bounce", scope, Kind::integer, "0", "0", "1", {}, "", "the guest boots with swiotlb=force: DMA goes through bounce buffers"},
         {"stretch", scope, Kind::real, "0", "0", "1", {}, "share", "passages at probed functions and at the device's registers that are drawn out, with window control"},
-        {"sites", scope, Kind::integer, "0", "0", "32", {}, "instructions", "instructions of the target's module, drawn from the seed, that are drawn out at a time; on one CPU none is (docs/windows.md)"},
-        {"site_turn", scope, Kind::duration, "0ms", "0ms", "3600s", {}, "", "how long these stand until the next ones are drawn out; 0: all the time, as emulated CPUs need it (docs/windows.md)"},
-        {"site_share", scope, Kind::real, "0.5", "0", "1", {}, "share", "passages at these that wait, as far as a site may take time"},
         {"exit_kill", scope, Kind::integer, "0", "0", "1", {}, "", "end the race by a SIGKILL in mid-flight, so that exit_aio destroys the contexts"},
     };
     // clang-format on
-    return with_fallbacks(std::move(knobs), defaults);
+    return with_fallbacks(with_site_knobs(std::move(knobs)), defaults);
 }
 
 } // namespace at

@@ -225,7 +225,7 @@ bool Race::run() {
     if (setup_.cookie_in_offset)
         windows_ =
             WindowControl::open(shared_, aim_of(setup_.plan, knobs_), knobs_.real("stretch"));
-    drawn_out_ = knobs_.integer("sites") > 0 && !blind_ && shared_.cpus > 1;
+    drawn_out_ = sites_asked(knobs_).share > 0 && !blind_ && shared_.cpus > 1;
     if (drawn_out_ || knobs_.real("stretch") > 0)
         stretched_ = StretchedTime::open();
     if (knobs_.integer("bounce") &&

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 #include <sstream>
 #include <stdexcept>
 #include <utility>
@@ -35,10 +36,46 @@ bool parse_site_line(const std::string& line, std::string& name, SiteCount& coun
     return true;
 }
 
-SiteTurns::SiteTurns(std::vector<std::string> sites, std::size_t at_once, double share,
-                     std::chrono::milliseconds turn)
-    : sites_(std::move(sites)), at_once_(std::min(at_once, sites_.size())), share_(share),
-      turn_(turn) {}
+std::vector<Knob> with_site_knobs(std::vector<Knob> knobs) {
+    constexpr auto scope = Scope::scenario;
+    // clang-format off
+    knobs.insert(knobs.end(), {
+        {"sites", scope, Kind::integer, "0", "0", "32", {}, "instructions", "instructions of the target's module, drawn from the seed, that are drawn out at a time; on one CPU none is (docs/windows.md)"},
+        {"kernel_sites", scope, Kind::integer, "0", "0", "32", {}, "instructions", "the same of the kernel's fs/aio.c, of a kernel that was built here"},
+        {"site_turn", scope, Kind::duration, "0ms", "0ms", "3600s", {}, "", "how long these stand until the next ones are drawn out; 0: all the time, as emulated CPUs need it (docs/windows.md)"},
+        {"site_share", scope, Kind::real, "0.5", "0", "1", {}, "share", "passages at these that wait, as far as a site may take time"},
+    });
+    // clang-format on
+    return knobs;
+}
+
+SitesAsked sites_asked(const KnobValues& knobs) {
+    SitesAsked asked;
+    asked.at_once =
+        static_cast<std::size_t>(knobs.integer("sites") + knobs.integer("kernel_sites"));
+    asked.share = asked.at_once ? knobs.real("site_share") : 0;
+    asked.turn = std::chrono::milliseconds(knobs.nanoseconds("site_turn") / 1000000);
+    return asked;
+}
+
+SiteTurns::SiteTurns(std::vector<std::string> sites, const SitesAsked& asked)
+    : sites_(std::move(sites)), asked_(asked) {
+    asked_.at_once = std::min(asked_.at_once, sites_.size());
+}
+
+// Where the code lies that places are counted from: a module's .text, the kernel's _stext, which stands
+// among the first lines of /proc/kallsyms.  0: nobody knows.
+std::uint64_t begin_of_text(const std::string& module) {
+    if (module != "vmlinux") {
+        const auto section = read_file("/sys/module/" + module + "/sections/.text");
+        return section ? std::strtoull(section->c_str(), nullptr, 16) : 0;
+    }
+    std::ifstream symbols("/proc/kallsyms");
+    for (std::string line; std::getline(symbols, line);)
+        if (line.size() > 7 && line.compare(line.size() - 7, 7, " _stext") == 0)
+            return std::strtoull(line.c_str(), nullptr, 16);
+    return 0;
+}
 
 // "module:function+offset@place in .text" with the address in place of the place; without either
 // where nobody knows where the module lies.
@@ -48,10 +85,8 @@ std::string with_address(const std::string& site, std::map<std::string, std::uin
     if (at == std::string::npos || colon == std::string::npos)
         return site;
     const std::string module = site.substr(0, colon);
-    if (!texts.count(module)) {
-        const auto section = read_file("/sys/module/" + module + "/sections/.text");
-        texts[module] = section ? std::strtoull(section->c_str(), nullptr, 16) : 0;
-    }
+    if (!texts.count(module))
+        texts[module] = begin_of_text(module);
     if (!texts[module])
         return site.substr(0, at);
     char address[24];
@@ -64,7 +99,7 @@ std::string with_address(const std::string& site, std::map<std::string, std::uin
 std::vector<std::string> SiteTurns::group() const {
     std::vector<std::string> names;
     std::map<std::string, std::uint64_t> texts;
-    for (std::size_t i = 0; i < at_once_; ++i)
+    for (std::size_t i = 0; i < asked_.at_once; ++i)
         names.push_back(with_address(sites_[(next_ + i) % sites_.size()], texts));
     return names;
 }
@@ -75,7 +110,7 @@ void SiteTurns::place() {
     count();
     if (!placed_)
         optimised_ = optimise_probes(false);
-    place_sites(group(), share_);
+    place_sites(group(), asked_.share);
     placed_ = true;
 }
 
@@ -83,7 +118,7 @@ void SiteTurns::remove() {
     if (!placed_)
         return;
     count();
-    place_sites({}, share_);
+    place_sites({}, asked_.share);
     if (optimised_)
         optimise_probes(true);
     placed_ = false;
@@ -136,7 +171,7 @@ nlohmann::json SiteTurns::told(nlohmann::json& counters) const {
 
 SiteTurns::Taking::Taking(SiteTurns& turns, std::function<bool()> healthy)
     : turns_(turns), healthy_(std::move(healthy)) {
-    if (turns_.placed_ && turns_.sites_.size() > turns_.at_once_ && turns_.turn_.count() > 0)
+    if (turns_.placed_ && turns_.sites_.size() > turns_.asked_.at_once && turns_.asked_.turn.count() > 0)
         thread_ = std::thread([this] { take_turns(); });
 }
 
@@ -152,7 +187,7 @@ SiteTurns::Taking::~Taking() {
 
 void SiteTurns::Taking::take_turns() {
     std::unique_lock lock(mutex_);
-    while (!ending_.wait_for(lock, turns_.turn_, [this] { return ends_; })) {
+    while (!ending_.wait_for(lock, turns_.asked_.turn, [this] { return ends_; })) {
         if (!healthy_())
             continue;
         turns_.next();

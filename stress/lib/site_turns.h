@@ -1,4 +1,4 @@
-// Which instructions of the driver are drawn out, some at a time (fault/sites.c).
+// Which instructions of the driver, or of the kernel's fs/aio.c, are drawn out, some at a time (fault/sites.c).
 //
 //     placed by arming      turn    turn    turn ...
 //     [ first group ][ second ][ third ][ ... the first again
@@ -21,7 +21,20 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "lib/knobs.h"
+
 namespace at {
+
+// The knobs of sites, behind a scenario's own.
+std::vector<Knob> with_site_knobs(std::vector<Knob> knobs);
+
+// What a plan asks for.  No share, none is placed.
+struct SitesAsked {
+    std::size_t at_once = 0; // the target's and the kernel's
+    double share = 0;        // of the passages, that wait
+    std::chrono::milliseconds turn{};
+};
+SitesAsked sites_asked(const KnobValues& knobs);
 
 // One line of the injector's file `sites`.
 struct SiteCount {
@@ -37,13 +50,12 @@ std::string with_address(const std::string& site, std::map<std::string, std::uin
 
 class SiteTurns {
 public:
-    SiteTurns(std::vector<std::string> sites, std::size_t at_once, double share,
-              std::chrono::milliseconds turn);
+    SiteTurns(std::vector<std::string> sites, const SitesAsked& asked);
 
     // The group whose turn it is, in place of what stands.
     void place();
     // The next group is its turn's.
-    void next() { next_ += at_once_; }
+    void next() { next_ += asked_.at_once; }
     // None stands: before the module goes.
     void remove();
     bool any() const { return !sites_.empty(); }
@@ -74,9 +86,7 @@ private:
     std::vector<std::string> group() const;
 
     std::vector<std::string> sites_;
-    std::size_t at_once_;
-    double share_;
-    std::chrono::milliseconds turn_;
+    SitesAsked asked_;
     std::size_t next_ = 0;
     bool placed_ = false;
     bool optimised_ = false; // were probes, before these

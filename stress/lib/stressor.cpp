@@ -44,16 +44,9 @@ public:
         return setup_.bound.knobs.real("stretch") > 0 && !setup_.bound.knobs.integer("blind");
     }
 
-    double site_share() const override {
+    SitesAsked sites() const override {
         const KnobValues& knobs = setup_.bound.knobs;
-        const bool asked = knobs.integer("sites") > 0 && !knobs.integer("blind");
-        return asked ? knobs.real("site_share") : 0;
-    }
-    std::size_t sites_at_once() const override {
-        return static_cast<std::size_t>(setup_.bound.knobs.integer("sites"));
-    }
-    std::chrono::milliseconds site_turn() const override {
-        return std::chrono::milliseconds(setup_.bound.knobs.nanoseconds("site_turn") / 1000000);
+        return knobs.integer("blind") ? SitesAsked{} : sites_asked(knobs);
     }
 
     void choose_windows(SharedRun& shared) override {

@@ -13,6 +13,7 @@
 #include "lib/findings.h"
 #include "lib/ledger.h"
 #include "lib/scenario.h"
+#include "lib/site_turns.h"
 
 namespace at {
 
@@ -46,10 +47,8 @@ public:
     virtual void choose_windows(SharedRun&) {}
     // Shall functions without marks be drawn out?
     virtual bool stretches() const { return false; }
-    // Share of the passages at the request's sites that wait; 0: none is placed.
-    virtual double site_share() const { return 0; }
-    virtual std::size_t sites_at_once() const { return 0; }
-    virtual std::chrono::milliseconds site_turn() const { return {}; }
+    // How the request's sites are to stand.
+    virtual SitesAsked sites() const { return {}; }
     // In the child: the race from begin to end.  False: it could not be run.
     virtual bool run(SharedRun& shared, std::byte* buffers) = 0;
     // In the supervisor, every 50 ms.  A finding here ends the run.

@@ -87,8 +87,7 @@ public:
         : request_(request), hooks_(hooks),
           began_ns_(monotonic_ns()), setup_{request.plan, bind(request.plan), request.device},
           stressor_(make_stressor(setup_)),
-          site_turns_(request.sites, stressor_->sites_at_once(), stressor_->site_share(),
-                      stressor_->site_turn()),
+          site_turns_(request.sites, stressor_->sites()),
           shared_memory_("aiotorture-ledger", sizeof(SharedRun)),
           buffers_("aiotorture-buffers", stressor_->buffers_bytes()),
           run_(*new (shared_memory_.start()) SharedRun) {
@@ -205,7 +204,7 @@ private:
             throw PlanError("this scenario places no racers in windows");
         // A probe on the only CPU could wait for nobody.
         sites_placed_ =
-            injector && run_.cpus > 1 && !request_.sites.empty() && stressor_->site_share() > 0;
+            injector && run_.cpus > 1 && !request_.sites.empty() && stressor_->sites().share > 0;
         marks_ = !request_.plan.faults.empty() || run_.windows.stretches || sites_placed_;
     }
 

@@ -29,7 +29,7 @@ TEST_CASE("a line of the injector's sites is read whole, or not at all") {
 }
 
 TEST_CASE("where no sites were asked for, none is placed and none is told") {
-    at::SiteTurns turns({}, 12, 0.5, std::chrono::milliseconds(1));
+    at::SiteTurns turns({}, {12, 0.5, std::chrono::milliseconds(1)});
     CHECK_FALSE(turns.any());
     turns.place();
     turns.remove();
@@ -43,5 +43,8 @@ TEST_CASE("a site's address is that of its place in .text, or left to the kernel
     CHECK(at::with_address("zcdma:zc_feed+0x12@0x345", texts) ==
           "zcdma:zc_feed+0x12@0xffffffffc0241345");
     CHECK(at::with_address("zcdma:zc_feed+0x12", texts) == "zcdma:zc_feed+0x12");
+    texts["vmlinux"] = 0xffffffff81000000;
+    CHECK(at::with_address("vmlinux:kill_ioctx+0x10@0x2040", texts) ==
+          "vmlinux:kill_ioctx+0x10@0xffffffff81002040");
     CHECK(at::with_address("nomodule:f+0x12@0x345", texts) == "nomodule:f+0x12");
 }

@@ -39,6 +39,8 @@ def test_calls_writes_and_atomics_weigh_more() -> None:
     assert before_lock > after_lock == sites.Site("soft_irq_work", 0x14, 0, 8).weight
     assert irq_work[0x25] == before_lock > irq_work[0x20]  # after the unlock, and before it
     assert plain == 1 < irq_work[0x1D] < after_lock  # behind movb $0x0,-0x10(%rbx)
+    timeout = weights("zc_timeout")  # a work is queued: before and after
+    assert before_lock > timeout[0x4C] > timeout[0x47] == after_lock
     unmap = weights("zc_unmap.part.0")
     assert unmap[0x3D] == unmap[0x45] == after_lock  # around lock sub
     mark = weights("zc_mark")
@@ -85,12 +87,39 @@ def test_the_device_is_not_the_driver() -> None:
         ("sites=12 time=3s site_turn=1s", 48),
         ("sites=12 time=1s site_turn=300ms", 48),
         ("sites=12 time=1s", 12),
-        ("sites=12 blind=0 site_turn=1s time=3600s", sites.MOST),
+        ("sites=12 blind=0 site_turn=1s time=3600s", 12 * sites.MOST_TURNS),
         ("sites=12 blind=1", 0),
     ],
 )
 def test_a_plan_needs_some_for_each_turn_and_blind_stress_none(knobs: str, count: int) -> None:
     assert sites.wanted(parse(f"scenario submit_cancel_race {knobs}")) == count
+
+
+def test_the_kernels_own_lie_where_most_functions_of_the_object_are() -> None:
+    object_sites = [sites.Site("lookup_ioctx", 4, 0x14, 1), sites.Site("kill_ioctx", 8, 0x108, 8)]
+    object_sites.append(sites.Site("aio_write", 0, 0x200, 1))
+    system_map = """ffffffff81000000 T _stext
+ffffffff81001000 t aio_write
+ffffffff81345010 t lookup_ioctx
+ffffffff81345100 t kill_ioctx
+ffffffff81345200 t aio_write
+"""
+    placed = sites.placed_in_kernel(object_sites, system_map)
+    assert [site.at for site in placed] == [0x345014, 0x345108, 0x345200]
+    assert str(placed[1]) == "kill_ioctx+0x8@0x345108"
+    assert sites.placed_in_kernel(object_sites, "ffffffff81000000 T _stext\n") == []
+
+
+def test_a_kernel_without_its_object_has_none(tmp_path: Path) -> None:
+    (tmp_path / "System.map").write_text("ffffffff81000000 T _stext\n")
+    assert sites.of_kernel_build(tmp_path) == []
+
+
+def test_each_turn_has_its_share_of_both() -> None:
+    driver, kernel = ["d0", "d1", "d2", "d3"], ["k0", "k1"]
+    assert sites.for_turns([(driver, 2), (kernel, 1)]) == ["d0", "d1", "k0", "d2", "d3", "k1"]
+    assert sites.for_turns([(driver, 2), ([], 1)]) == driver
+    assert sites.for_turns([([], 0)]) == []
 
 
 def test_the_search_draws_out_in_all_modes_and_smoke_does_not() -> None:

@@ -28,7 +28,7 @@ std::vector<Knob> poll_knobs(const std::map<std::string_view, const char*>& defa
         {"plant", scope, Kind::choice, "none", "", "", {"none", "wake-lost", "cancel-forgotten", "event-twice"}, "", "for positive controls: what the stressor leaves undone or does twice, unknown to its oracles"},
     };
     // clang-format on
-    return with_fallbacks(std::move(knobs), defaults);
+    return with_fallbacks(with_site_knobs(std::move(knobs)), defaults);
 }
 
 namespace {
@@ -51,6 +51,7 @@ public:
         shared.slots_used = slots_;
         shared.timeout_ns = bound_ns_;
     }
+    SitesAsked sites() const override { return sites_asked(setup_.bound.knobs); }
     bool run(SharedRun& shared, std::byte* buffers) override {
         return PollRace(setup_, shared, books(buffers)).run();
     }

@@ -31,7 +31,7 @@ std::vector<Knob> gadget_knobs(const std::map<std::string_view, const char*>& de
         {"exit_kill", scope, Kind::integer, "0", "0", "1", {}, "", "end the race by a SIGKILL in mid-flight, so that exit_aio destroys the contexts"},
     };
     // clang-format on
-    return with_fallbacks(std::move(knobs), defaults);
+    return with_fallbacks(with_site_knobs(std::move(knobs)), defaults);
 }
 
 namespace {
@@ -52,6 +52,7 @@ public:
         shared.slots_used = slots_;
         shared.timeout_ns = bound_ns_;
     }
+    SitesAsked sites() const override { return sites_asked(setup_.bound.knobs); }
     bool run(SharedRun& shared, std::byte* buffers) override {
         return GadgetRace(setup_, shared, books(buffers)).run();
     }
