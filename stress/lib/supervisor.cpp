@@ -421,7 +421,7 @@ private:
                 stuck_call_ = stuck.name();
                 tell_progress();
                 end_stressor();
-                if (in_call && !over && !locked_up && !stuck_) {
+                if (in_call && stuck.awaits_device() && !over && !locked_up && !stuck_) {
                     run_.report(judge_killed_call(stuck_call_));
                     collect();
                 }

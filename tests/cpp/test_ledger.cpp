@@ -140,6 +140,20 @@ TEST_CASE("a call is stuck when one and the same call lasts") {
     CHECK(stuck.name() == "io_destroy");
 }
 
+TEST_CASE("a call that works for as long as the kernel takes has more time, and accuses nobody") {
+    auto run = std::make_unique<at::SharedRun>();
+    at::StuckCalls stuck(*run, 1000 * ms);
+    run->threads[0].call.store(1 << 8 | static_cast<std::uint64_t>(at::Call::reclaim));
+    CHECK(!stuck.scan(0));
+    CHECK(!stuck.scan(4900 * ms));
+    CHECK(stuck.scan(5000 * ms));
+    CHECK(!stuck.awaits_device());
+    run->threads[0].call.store(2 << 8 | static_cast<std::uint64_t>(at::Call::pread));
+    CHECK(!stuck.scan(6000 * ms));
+    CHECK(stuck.scan(7000 * ms));
+    CHECK(stuck.awaits_device());
+}
+
 TEST_CASE("the driver's list of requests is read") {
     const auto requests = at::parse_requests(
         "cookie=0x5011 slot=17 gen=5 phase=queue refs=engine,core age_us=812 op=read sync=0 "

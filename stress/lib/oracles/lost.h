@@ -40,6 +40,8 @@ public:
     StuckCalls(SharedRun& run, std::uint64_t bound_ns) : run_(run), bound_ns_(bound_ns) {}
     bool scan(std::uint64_t healthy_ns);
     const std::string& name() const { return name_; } // of the call that scan() found
+    // Does that call wait for the device, and not work for as long as the kernel takes?
+    bool awaits_device() const { return awaits_device_; }
     std::string any_call() const;                     // a call that some thread is in now
 
 private:
@@ -51,6 +53,7 @@ private:
     const std::uint64_t bound_ns_;
     Watched watched_[max_threads] = {};
     std::string name_;
+    bool awaits_device_ = false;
 };
 
 } // namespace at
