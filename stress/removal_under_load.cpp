@@ -33,6 +33,9 @@
 namespace {
 
 constexpr std::uint64_t life_ns = 3000000000;
+// What the kernel takes to unbind beside what the driver waits for: grace periods, above all on a kernel
+// with lockdep.
+constexpr std::uint64_t unbind_work_ns = 1500000000;
 constexpr char device[] = "zcdma.0";
 constexpr char surprise[] = "/sys/kernel/debug/zcdma/zcdma0/remove";
 constexpr char unbind[] = "/sys/bus/platform/drivers/zcdma/unbind";
@@ -118,7 +121,7 @@ bool replace_device(at::Race& race, at::Random& random) {
         race.pause_drawn(random, 1, 3000);
     }
     bool unbound = false;
-    race.within_bounds("unbind", [&] { unbound = tell(race, unbind, device); });
+    race.within_bounds("unbind", unbind_work_ns, [&] { unbound = tell(race, unbind, device); });
     if (!unbound)
         return false;
     if (loaded)

@@ -234,10 +234,11 @@ def _listing(module: bytes) -> str:
     return said.stdout
 
 
-def driver_of(sites: Sequence[Site], device: str) -> list[Site]:
-    """Without the functions of a device that is played by the module itself: `device` matches the
-    beginning of their names. A device may be as slow as it likes, and has its own faults for that."""
-    return [site for site in sites if not (device and re.match(device, site.function))]
+def without(sites: Sequence[Site], functions: Sequence[str]) -> list[Site]:
+    """Without functions whose names begin as one of these patterns says: those of a device that the module
+    plays itself, which may be as slow as it likes and has faults of its own for that, for one."""
+    patterns = [pattern for pattern in functions if pattern]
+    return [site for site in sites if not any(re.match(pattern, site.function) for pattern in patterns)]
 
 
 def drawn(modules: Mapping[str, Sequence[Site]], seed: int, count: int) -> list[str]:

@@ -30,6 +30,8 @@ SET_UP_MARK = "/run/at-set-up"
 WRITTEN_BACK_FILE = "/run/at-written-back"
 WRITTEN_BACK_SPACE = "/tmp/written-back"
 WRITTEN_BACK_MIB = 64
+# Scenarios in which the device comes and goes while racers run.
+REMOVING = frozenset({"removal_under_load"})
 FILE_GROUP = "file"
 OWN = "own"
 GADGET = "gadget"
@@ -39,7 +41,8 @@ GADGET = "gadget"
 class Target:
     """One target. `builds`: the modules of this repository belong to it. `node`: what is opened,
     empty for a scenario that opens its own files. `row`: whose plans in matrix.toml it runs.
-    `knobs`: what it says to every plan. `device`: a pattern of the functions that play the device."""
+    `knobs`: what it says to every plan. `device`: a pattern of the functions that play the device;
+    `comes_and_goes`: of those that run when a device comes or goes."""
 
     name: str
     lanes: tuple[str, ...]
@@ -49,6 +52,7 @@ class Target:
     described: TargetFile | None = None
     knobs: Mapping[str, str] = field(default_factory=dict)
     device: str = ""
+    comes_and_goes: str = ""
 
     def modules(self, kernel: Kernel, mutant: build.Mutant | None) -> build.ModuleSet:
         """Built, and told apart by their build id; `files` are those of this repository."""
@@ -85,8 +89,12 @@ class Target:
         seed = plan.seed or 0
         own: dict[str, list[sites.Site]] = {}
         if wanted := sites.wanted(plan, "sites"):
+            # what is never passed spends what the plan has of sites
+            passed_over = [self.device]
+            if plan.scenario.name not in REMOVING:
+                passed_over.append(self.comes_and_goes)
             own = {
-                name: sites.driver_of(sites.of_module(module), self.device)
+                name: sites.without(sites.of_module(module), passed_over)
                 for name, module in self._under_test(kernel, modules).items()
             }
         groups = [(sites.drawn(own, seed, wanted), sites.at_once(plan, "sites"))]
@@ -170,7 +178,7 @@ def _written_back(kernel: Kernel) -> Preload | None:
 _BUILT_IN = (
     Target(
         "zcdma", ("qemu", "lab"), row="zcdma", builds=True, node="/dev/zcdma0",
-        device=r"soft_|engine_|books_|requests_show",
+        device=r"soft_|engine_|books_|requests_show", comes_and_goes=r"zcdma_(probe|remove)",
     ),  # fmt: skip
     Target("poll", ("qemu", "lab", "local"), row="poll"),
 )

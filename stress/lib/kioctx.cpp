@@ -201,17 +201,45 @@ void book_accepted(SharedRun& run, std::uint64_t count) {
         run.first_iocb_ns.compare_exchange_strong(never, monotonic_ns(), std::memory_order_relaxed);
 }
 
-Destruction destroy_context(SharedRun& run, std::uint32_t index, Random& random, bool spare_idle) {
+namespace {
+
+constexpr std::uint64_t meeting_ns = 1000000;
+
+// Until another destroyer is about to call for the same context, or for a millisecond.
+void meet_at(SharedRun& run, std::uint32_t index) {
+    std::uint32_t nobody = 0;
+    if (!run.destroy_meeting.compare_exchange_strong(nobody, index + 1, std::memory_order_seq_cst))
+        return;
+    const std::uint64_t until = monotonic_ns() + meeting_ns;
+    while (run.destroy_meeting.load(std::memory_order_acquire) == index + 1 &&
+           monotonic_ns() < until)
+        sched_yield();
+    std::uint32_t waiting = index + 1;
+    run.destroy_meeting.compare_exchange_strong(waiting, 0, std::memory_order_seq_cst);
+}
+
+} // namespace
+
+std::optional<std::uint32_t> context_to_meet_at(const SharedRun& run) {
+    const std::uint32_t waiting = run.destroy_meeting.load(std::memory_order_relaxed);
+    return waiting ? std::optional<std::uint32_t>(waiting - 1) : std::nullopt;
+}
+
+Destruction destroy_context(SharedRun& run, std::uint32_t index, Random& random, bool aimed) {
     ContextSlot& context = run.contexts[index];
     ContextState expected = ContextState::live;
     if (!context.state.compare_exchange_strong(expected, ContextState::claimed,
                                                std::memory_order_seq_cst)) {
         // Somebody is at it: now and then two io_destroy() meet.  Which of them wins is open.
-        if (expected != ContextState::dying || random.below(4))
+        std::uint32_t waiting = index + 1;
+        const bool awaited = run.destroy_meeting.load(std::memory_order_relaxed) == waiting;
+        if (expected != ContextState::dying || (!awaited && random.below(4)))
             return Destruction::none;
         const Inside inside(context);
         if (!inside || context.state.load(std::memory_order_seq_cst) != ContextState::dying)
             return Destruction::none;
+        if (run.destroy_meeting.compare_exchange_strong(waiting, 0, std::memory_order_seq_cst))
+            run.count(Counter::destroyers_met);
         const int answer = destroy_call(inside.id());
         if (answer == 0)
             context.destroy_wins.fetch_add(1, std::memory_order_acq_rel);
@@ -228,12 +256,14 @@ Destruction destroy_context(SharedRun& run, std::uint32_t index, Random& random,
     const std::uint32_t unreaped = (ring->tail % nr + nr - ring->head % nr) % nr;
     const bool loaded =
         context.in_flight.load(std::memory_order_acquire) > static_cast<std::int32_t>(unreaped);
-    if (!loaded && spare_idle && random.below(8)) {
+    if (!loaded && aimed && random.below(8)) {
         context.state.store(ContextState::live, std::memory_order_seq_cst);
         return Destruction::none;
     }
     context.destroy_wins.store(0, std::memory_order_relaxed);
     context.state.store(ContextState::dying, std::memory_order_seq_cst);
+    if (aimed && !random.below(4))
+        meet_at(run, index);
     const int answer = destroy_call(id);
     context.state.store(ContextState::dead, std::memory_order_seq_cst);
     while (context.users.load(std::memory_order_seq_cst))

@@ -54,8 +54,11 @@ enum class Destruction {
     joined, // another racer destroys it, and this one called too
     ended,  // it is gone, and nobody uses its id: sweep, and make the next
 };
-// `spare_idle`: a context whose requests have all ended is no race; few of those are destroyed.
-Destruction destroy_context(SharedRun& run, std::uint32_t context, Random& random, bool spare_idle);
+// `aimed`: few contexts are destroyed whose requests have all ended, since that is no race; and one
+// destroyer in four waits, for a millisecond at most, until another one is about to call as well.
+Destruction destroy_context(SharedRun& run, std::uint32_t context, Random& random, bool aimed);
+// The context at which a destroyer waits for another one.
+std::optional<std::uint32_t> context_to_meet_at(const SharedRun& run);
 
 // After Destruction::ended: the first `slots` slots' requests whose events went with the ring.
 void sweep_context(SharedRun& run, std::uint32_t context, std::uint32_t slots);

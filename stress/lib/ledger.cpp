@@ -37,6 +37,7 @@ const char* counter_name(Counter counter) {
                                         "destroyed",
                                         "destroyed_inflight",
                                         "destroy_einval",
+                                        "destroyers_met",
                                         "swept",
                                         "refused",
                                         "killed_inflight",

@@ -215,6 +215,7 @@ enum class Counter : std::uint32_t {
     destroyed,
     destroyed_inflight,
     destroy_einval,
+    destroyers_met,
     swept,
     refused,
     killed_inflight,
@@ -314,6 +315,8 @@ struct SharedRun {
     std::atomic<std::uint32_t> stop; // racers end; reapers go on
     // Odd while the device is being replaced; what it held before is forgotten then.
     std::atomic<std::uint32_t> device_epoch;
+    // 1 + the context at which a destroyer waits for another one (kioctx.cpp); 0: none does.
+    std::atomic<std::uint32_t> destroy_meeting;
     std::atomic<std::uint32_t> abandon; // nothing more will come: reapers end too
     std::atomic<Stage> stage;
     std::atomic<std::uint64_t> first_iocb_ns;

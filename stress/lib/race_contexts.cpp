@@ -62,7 +62,8 @@ void Race::destroy_loop(std::uint32_t, Random random) {
         if (placed_destroy(racer, random))
             continue;
         const std::uint32_t seen = submissions_.load(std::memory_order_acquire);
-        const std::uint32_t index = random.below(geometry_.contexts);
+        const std::uint32_t drawn = random.below(geometry_.contexts);
+        const std::uint32_t index = context_to_meet_at(shared_).value_or(drawn);
         const ContextSlot& context = shared_.contexts[index];
         const auto wanted = static_cast<std::int32_t>(1 + random.below(4));
         const ContextState state = context.state.load(std::memory_order_relaxed);

@@ -103,8 +103,9 @@ private:
     std::uint64_t held_ns_;
 };
 
-void Race::within_bounds(const char* call, const std::function<void()>& body) {
-    const BoundedWait wait(*this, call, wait_bounds_.last_ns);
+void Race::within_bounds(const char* call, std::uint64_t work_ns,
+                         const std::function<void()>& body) {
+    const BoundedWait wait(*this, call, wait_bounds_.last_ns + work_ns);
     body();
     wait.judge();
 }

@@ -74,9 +74,10 @@ def test_heavier_sites_are_drawn_more_often() -> None:
 
 
 def test_the_device_is_not_the_driver() -> None:
-    kept = sites.driver_of(sites.candidates(LISTING), targets.named("zcdma").device)
+    kept = sites.without(sites.candidates(LISTING), [targets.named("zcdma").device])
     assert kept and not [site for site in kept if site.function.startswith("soft_")]
-    assert sites.driver_of(kept, "") == kept
+    assert sites.without(kept, ["", "soft_"]) == kept
+    assert not [site for site in sites.without(kept, ["zc_put", ""]) if site.function == "zc_put"]
 
 
 @pytest.mark.parametrize(

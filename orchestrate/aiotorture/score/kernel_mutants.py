@@ -3,8 +3,8 @@
     Module: usb_f_fs     the module is built anew: target functionfs+NAME on the kernel of the header
     Module: vmlinux      the image is linked anew: kernel KERNEL+NAME, for the target of the header
 
-The search is the one of drivers, with the row that the profile `search` has for the target, round after
-round until the time is spent. The header says which target and kernel a bug can be seen with, and
+The search is the one of drivers, with the row that the profile `search` has for the target, or with the
+profile `search_core` for zcdma, round after round until the time is spent. The header says which target and kernel a bug can be seen with, and
 nothing else of it is used.
 """
 
@@ -22,11 +22,12 @@ from aiotorture.score.table import Row
 
 PREFIX = "kernel/"
 BUDGET_S = 120.0
-# A debug kernel makes a third of the requests of a stock one. zcdma has nineteen rows, of which each is to
-# be met once; a gadget that was taken off the bus is back on it half a second later, and is to be taken
+# A debug kernel makes a third of the requests of a stock one. zcdma has thirteen rows, of which each is to
+# be met twice; a gadget that was taken off the bus is back on it half a second later, and is to be taken
 # off several times.
 SLICES = {"zcdma": "2s", "poll": "4s"}
 GADGET_SLICE = "8s"
+CORE = "search_core"
 # More than fit into the time: poll has six cells in a round.
 ROUNDS = 24
 HEADER = (
@@ -62,6 +63,10 @@ class KernelPlanted(Planted):
     def ends_at_finding(self) -> bool:
         """Polls and gadgets meet real bugs of the kernel first, which known.toml explains."""
         return self.header["Target"] == "zcdma"
+
+    @property
+    def profile(self) -> str:
+        return CORE if self.in_image and self.header["Target"] == "zcdma" else super().profile
 
     @property
     def rounds(self) -> int:

@@ -63,6 +63,11 @@ class Planted:
         return True
 
     @property
+    def profile(self) -> str:
+        """Of matrix.toml: whose cells the search goes through."""
+        return "search"
+
+    @property
     def rounds(self) -> int:
         """How often the profile's cells are gone through, each time with other seeds."""
         return 1

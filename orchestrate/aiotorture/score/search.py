@@ -104,7 +104,7 @@ def cells_for(
                     targets=one.targets,
                     seed=round_seed,
                     time=time,
-                    profile="search",
+                    profile=one.profile,
                 )
             )
 

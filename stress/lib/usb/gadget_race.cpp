@@ -537,8 +537,9 @@ bool GadgetRace::make_context(std::uint32_t index) {
 void GadgetRace::destroy_loop(std::uint32_t, Random& random) {
     while (!stopped()) {
         const std::uint32_t seen = submissions_.load(std::memory_order_acquire);
-        const std::uint32_t index = random.below(contexts_);
-        if (shared_.contexts[index].in_flight.load(std::memory_order_relaxed) >=
+        const auto meeting = context_to_meet_at(shared_);
+        const std::uint32_t index = meeting.value_or(random.below(contexts_));
+        if (meeting || shared_.contexts[index].in_flight.load(std::memory_order_relaxed) >=
             static_cast<std::int32_t>(1 + random.below(8))) {
             if (destroy_context(shared_, index, random, true) == Destruction::ended) {
                 sweep_context(shared_, index, slots_);
