@@ -46,6 +46,9 @@ int destroy_call(io_context_t id) {
     return io_destroy(id);
 }
 
+// Of SharedRun::destroy_meeting: the other one is there.
+constexpr std::uint32_t has_come = 0x80000000;
+
 } // namespace
 
 bool open_context(SharedRun& run, std::uint32_t index, std::uint32_t requests, RingArena& rings,
@@ -64,6 +67,8 @@ bool open_context(SharedRun& run, std::uint32_t index, std::uint32_t requests, R
     if (!rings.place(id, why))
         return false;
     context.id.store(reinterpret_cast<std::uint64_t>(id), std::memory_order_relaxed);
+    if ((run.destroy_meeting.load(std::memory_order_relaxed) & ~has_come) == index + 1)
+        run.destroy_meeting.store(0, std::memory_order_relaxed); // of a life that has ended
     context.in_flight.store(0, std::memory_order_relaxed);
     context.empty_ns.store(0, std::memory_order_relaxed);
     context.incarnation.fetch_add(1, std::memory_order_relaxed);
@@ -205,24 +210,43 @@ namespace {
 
 constexpr std::uint64_t meeting_ns = 1000000;
 
-// Until another destroyer is about to call for the same context, or for a millisecond.
-void meet_at(SharedRun& run, std::uint32_t index) {
-    std::uint32_t nobody = 0;
-    if (!run.destroy_meeting.compare_exchange_strong(nobody, index + 1, std::memory_order_seq_cst))
-        return;
+bool passes(const std::atomic<std::uint32_t>& word, std::uint32_t value) {
     const std::uint64_t until = monotonic_ns() + meeting_ns;
-    while (run.destroy_meeting.load(std::memory_order_acquire) == index + 1 &&
-           monotonic_ns() < until)
+    while (word.load(std::memory_order_acquire) == value) {
+        if (monotonic_ns() > until)
+            return false;
         sched_yield();
+    }
+    return true;
+}
+
+// Until another destroyer is about to call for the same context as well, or for a millisecond.
+//
+//   first    0 -> waiting ............................ sees has_come: 0, calls
+//   second            waiting -> waiting|has_come ................. sees 0, calls
+void await_destroyer(SharedRun& run, std::uint32_t index) {
+    std::uint32_t nobody = 0;
+    const std::uint32_t waiting = index + 1;
+    if (!run.destroy_meeting.compare_exchange_strong(nobody, waiting, std::memory_order_seq_cst))
+        return;
+    passes(run.destroy_meeting, waiting);
+    run.destroy_meeting.store(0, std::memory_order_seq_cst);
+}
+
+void meet_destroyer(SharedRun& run, std::uint32_t index) {
     std::uint32_t waiting = index + 1;
-    run.destroy_meeting.compare_exchange_strong(waiting, 0, std::memory_order_seq_cst);
+    if (run.destroy_meeting.compare_exchange_strong(waiting, waiting | has_come,
+                                                    std::memory_order_seq_cst) &&
+        passes(run.destroy_meeting, waiting | has_come))
+        run.count(Counter::destroyers_met);
 }
 
 } // namespace
 
 std::optional<std::uint32_t> context_to_meet_at(const SharedRun& run) {
     const std::uint32_t waiting = run.destroy_meeting.load(std::memory_order_relaxed);
-    return waiting ? std::optional<std::uint32_t>(waiting - 1) : std::nullopt;
+    return waiting && !(waiting & has_come) ? std::optional<std::uint32_t>(waiting - 1)
+                                            : std::nullopt;
 }
 
 Destruction destroy_context(SharedRun& run, std::uint32_t index, Random& random, bool aimed) {
@@ -231,15 +255,13 @@ Destruction destroy_context(SharedRun& run, std::uint32_t index, Random& random,
     if (!context.state.compare_exchange_strong(expected, ContextState::claimed,
                                                std::memory_order_seq_cst)) {
         // Somebody is at it: now and then two io_destroy() meet.  Which of them wins is open.
-        std::uint32_t waiting = index + 1;
-        const bool awaited = run.destroy_meeting.load(std::memory_order_relaxed) == waiting;
+        const bool awaited = context_to_meet_at(run) == index;
         if (expected != ContextState::dying || (!awaited && random.below(4)))
             return Destruction::none;
         const Inside inside(context);
         if (!inside || context.state.load(std::memory_order_seq_cst) != ContextState::dying)
             return Destruction::none;
-        if (run.destroy_meeting.compare_exchange_strong(waiting, 0, std::memory_order_seq_cst))
-            run.count(Counter::destroyers_met);
+        meet_destroyer(run, index);
         const int answer = destroy_call(inside.id());
         if (answer == 0)
             context.destroy_wins.fetch_add(1, std::memory_order_acq_rel);
@@ -263,7 +285,7 @@ Destruction destroy_context(SharedRun& run, std::uint32_t index, Random& random,
     context.destroy_wins.store(0, std::memory_order_relaxed);
     context.state.store(ContextState::dying, std::memory_order_seq_cst);
     if (aimed && !random.below(4))
-        meet_at(run, index);
+        await_destroyer(run, index);
     const int answer = destroy_call(id);
     context.state.store(ContextState::dead, std::memory_order_seq_cst);
     while (context.users.load(std::memory_order_seq_cst))

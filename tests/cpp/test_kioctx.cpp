@@ -2,7 +2,9 @@
 #include <catch2/catch.hpp>
 
 #include <array>
+#include <atomic>
 #include <memory>
+#include <thread>
 
 #include <libaio.h>
 
@@ -92,4 +94,34 @@ TEST_CASE("a live context that the kernel does not know is told by each call") {
         at::end_contexts(*run, 1);
         CHECK(told(*run) == Signatures{"contract/destroy-EINVAL"});
     }
+}
+
+TEST_CASE("two destroyers of one context meet, and one of them wins") {
+    if (!kernel_has_aio())
+        return;
+    auto run = run_of_one();
+    at::ContextSlot& context = run->contexts[0];
+    for (std::uint32_t i = 0; i < 400 && run->value(at::Counter::destroyers_met) < 3; ++i) {
+        io_context_t id = nullptr;
+        REQUIRE(io_setup(1, &id) == 0);
+        context.id.store(reinterpret_cast<std::uint64_t>(id));
+        context.in_flight.store(1);
+        context.state.store(at::ContextState::live);
+        std::atomic<bool> over{false};
+        std::thread second([&] {
+            at::Calling::attach(run->threads[1], at::Role::destroyer);
+            at::Random random(1, 1, i);
+            while (!over.load() && !at::context_to_meet_at(*run)) {
+            }
+            at::destroy_context(*run, 0, random, true);
+        });
+        at::Random random(1, 0, i);
+        CHECK(at::destroy_context(*run, 0, random, true) == at::Destruction::ended);
+        over.store(true);
+        second.join();
+    }
+    CHECK(run->value(at::Counter::destroyers_met) >= 3);
+    CHECK(run->value(at::Counter::destroy_einval) >= 3);
+    CHECK(run->destroy_meeting.load() == 0);
+    CHECK(told(*run).empty());
 }
