@@ -128,6 +128,7 @@ def _controls(
         row = table["plan"][entry["plan"]]
         seed = cell_seed(selection.seed, cell_id)
         knobs = {"time": time, **row["knobs"], **entry.get("knobs", {})}
+        knobs["time"] = stretched(knobs["time"], kernels.slowdown(series))
         cells.append(
             Cell(
                 id=cell_id,
@@ -220,8 +221,7 @@ def cells(selection: Selection) -> list[Cell]:
     chosen: list[Cell] = []
     if mutant is None:
         for series in series_list:
-            full = stretched(profile["time"], kernels.slowdown(series))
-            chosen += _controls(selection, table, series, chosen_targets, full)
+            chosen += _controls(selection, table, series, chosen_targets, profile["time"])
     for repeat in range(profile["repeats"]):
         for series in series_list:
             slowdown = kernels.slowdown(series)

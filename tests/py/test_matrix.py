@@ -44,6 +44,15 @@ def test_the_controls_come_first() -> None:
     assert not any(cell.control for cell in cells[2:])
 
 
+def test_a_control_has_more_time_on_a_slow_kernel_too() -> None:
+    def times(series: str) -> list[float]:
+        cells = matrix.cells(Selection(kernels=(series,), targets=("poll",), time="8s"))
+        return [cell.race_s for cell in cells if cell.control]
+
+    assert len(times("6.1")) == 2
+    assert times("kasan") == [4 * time for time in times("6.1")]
+
+
 def test_ids_are_unique_and_readable() -> None:
     ids = [cell.id for cell in matrix.cells(Selection(profile="nightly"))]
     assert len(set(ids)) == len(ids)
