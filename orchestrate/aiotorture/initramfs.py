@@ -3,6 +3,7 @@ for the port that the agent speaks on."""
 
 from __future__ import annotations
 
+import functools
 import lzma
 import stat
 import subprocess
@@ -141,21 +142,22 @@ def _built_in(kernel: Kernel, name: str) -> bool:
 def kernel_modules(kernel: Kernel, names: Sequence[str]) -> dict[str, bytes]:
     """The modules and what they depend on, in an order in which insmod takes them."""
     ordered: dict[str, bytes] = {}
-
-    def add(name: str) -> None:
-        if name in ordered or _built_in(kernel, name):
-            return
-        path = _module_file(kernel, name) or _module_file(kernel, name.replace("_", "-"))
-        if path is None:
-            raise HarnessError(f"kernel {kernel.release} has no module {name}")
-        content = _module_bytes(path)
-        for dependency in _depends(content):
-            add(dependency)
-        ordered[name] = content
-
     for name in names:
-        add(name)
+        for each, content in _with_dependencies(kernel, name):
+            ordered.setdefault(each, content)
     return ordered
+
+
+@functools.lru_cache(maxsize=64)  # each cell asks; to unpack them takes half a second
+def _with_dependencies(kernel: Kernel, name: str) -> tuple[tuple[str, bytes], ...]:
+    if _built_in(kernel, name):
+        return ()
+    path = _module_file(kernel, name) or _module_file(kernel, name.replace("_", "-"))
+    if path is None:
+        raise HarnessError(f"kernel {kernel.release} has no module {name}")
+    content = _module_bytes(path)
+    needed = [pair for each in _depends(content) for pair in _with_dependencies(kernel, each)]
+    return (*dict(needed).items(), (name, content))
 
 
 def _applets() -> list[str]:

@@ -11,6 +11,7 @@ change .c files alone, and what those show to others stays as it is.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import os
 import shutil
@@ -57,11 +58,12 @@ def built(base: Kernel, patch: KernelPatch) -> Kernel:
     )
 
 
-def sites_of(kernel: Kernel) -> list[Site]:
+@functools.lru_cache(maxsize=8)
+def sites_of(kernel: Kernel) -> tuple[Site, ...]:
     """The instructions of its fs/aio.c (aiotorture.sites); none for an image that was not linked here."""
     if kernel.built_for:
-        return sites.read(Path(kernel.image).with_name(SITES))
-    return sites.of_kernel_build(Path(kernel.headers))
+        return tuple(sites.read(Path(kernel.image).with_name(SITES)))
+    return tuple(sites.of_kernel_build(Path(kernel.headers)))
 
 
 def _link(base: Kernel, patch: KernelPatch, destination: Path) -> None:
