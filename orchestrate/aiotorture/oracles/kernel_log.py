@@ -19,12 +19,14 @@ from pathlib import Path
 
 from aiotorture.finding import Finding
 from aiotorture.oracles.kernel_rules import (
+    AIO_CORE,
     BASE,
     BENIGN,
     BODY,
     CARRIERS,
     CUT,
     END,
+    PORT_MODULES,
     RULER,
     RULES,
     SKIP,
@@ -39,6 +41,8 @@ MAX_REPORT_LINES = 400
 MAX_GAP_S = 1.5
 """Longest silence inside a report, s of guest time: one line takes 10 ms on a serial console."""
 SIGNATURE_FRAMES = 2
+RACE_FRAMES = 3
+"""Innermost frames of an access that KCSAN tells of: what does it, and two that may have called it."""
 
 _PREFIX = re.compile(
     r"(?:<\d+>)?\[ {0,8}(?P<stamp>\d{1,7}\.\d{6})\](?:\[ *(?P<caller>[TC]\d+)\])? ?"
@@ -186,8 +190,29 @@ def _stream_reports(lines: Sequence[Line]) -> Iterable[Report]:
             continue
         end = _end(lines, index, opened[0])
         carried = _carried_text(lines, index, opened[0])
-        yield _report(*(carried or opened), lines, index, end)
+        report = _report(*(carried or opened), lines, index, end)
+        if report.kind != "kcsan" or _is_of_code_under_test([line.text for line in lines[index:end]]):
+            yield report
         index = end
+
+
+def _is_of_code_under_test(race: Sequence[str]) -> bool:
+    """Does one of the two accesses of a data race stand in a module, or in fs/aio.c, or in what that calls?
+    The kernel's core has races with itself that its maintainers know and leave (do_nanosleep() and
+    hrtimer_wakeup(), for one): they say nothing of a driver."""
+    depth = 0
+    for text in race:
+        frame = _FRAME.match(text)
+        if frame is None:
+            depth = 0 if " bytes by " in text else depth
+            continue
+        depth += 1
+        if depth > RACE_FRAMES:
+            continue
+        module = frame["module"] or ""
+        if (module and not PORT_MODULES.match(module)) or AIO_CORE.match(_plain(frame["function"])):
+            return True
+    return False
 
 
 def _carried_text(

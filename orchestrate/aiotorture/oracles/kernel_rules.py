@@ -79,6 +79,15 @@ def _rule(
 
 _FUNCTION = r"(?P<function>[A-Za-z_][\w.]*)(?:\+0x[0-9a-f]+/0x[0-9a-f]+)?"
 
+# The functions of fs/aio.c.
+AIO_CORE = re.compile(
+    r"aio_\w+|io_(?:setup|submit|submit_one|cancel|destroy|getevents|pgetevents)$|do_io_getevents"
+    r"|lookup_ioctx|kill_ioctx|free_ioctx\w*|ioctx_\w+|iocb_(?:put|destroy)|kiocb_(?:set_cancel_fn|\w+)"
+    r"|read_events|\w*(?:get|put|refill)_reqs?_available\w*|poll_iocb_\w+|put_aio_ring_file|exit_aio"
+)
+# Modules through which a guest talks to its host: no code under test.
+PORT_MODULES = re.compile(r"virtio")
+
 _SANITIZERS = (
     _rule(
         "kasan",
