@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from aiotorture import kernelimage, kernelpatch, kernels, paths, targets
+from aiotorture import kernelimage, kernelpatch, kernels, paths, sites, targets
 from aiotorture.errors import ConfigurationError
 from aiotorture.kerneltable import Kernel
 from aiotorture.score import kernel_mutants, planted, search
@@ -121,10 +121,13 @@ def test_an_image_that_is_here_is_taken_and_its_modules_are_the_base_s(
     image = tmp_path / "aiotorture" / "kernels" / f"patched-{key}" / "bzImage"
     image.parent.mkdir(parents=True)
     image.write_bytes(b"linked")
+    site = sites.Site("kill_ioctx", 0x10, 0x2010, 128)
+    (image.parent / kernelimage.SITES).write_bytes(sites.stored([site]))
     made = kernelimage.built(base, patch)
     assert made.series == "kasan+aio-cancel-completes" and made.image == str(image)
     assert made.build_id != base.build_id
     assert made.modules_id == base.modules_id
+    assert kernelimage.sites_of(made) == (site,)
 
 
 def test_the_search_for_a_kernel_mutant_goes_on_in_rounds_of_its_target() -> None:
