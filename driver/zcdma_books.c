@@ -117,7 +117,8 @@ static int requests_show(struct seq_file *m, void *unused)
 		seq_printf(m, " age_us=%lld op=%s sync=%d pid=%d len=%u desc=%u+%u result=%zd\n",
 			   ktime_us_delta(now, req->born), req->to_device ? "write" : "read",
 			   req->sync, req->pid, req->len,
-			   req->first & (dev->size - 1), req->count, req->result);
+			   READ_ONCE(req->first) & (dev->size - 1), READ_ONCE(req->count),
+			   READ_ONCE(req->result));
 	}
 	spin_unlock_irq(&dev->live_lock);
 	return 0;

@@ -41,8 +41,6 @@ MAX_REPORT_LINES = 400
 MAX_GAP_S = 1.5
 """Longest silence inside a report, s of guest time: one line takes 10 ms on a serial console."""
 SIGNATURE_FRAMES = 2
-RACE_FRAMES = 3
-"""Innermost frames of an access that KCSAN tells of: what does it, and two that may have called it."""
 
 _PREFIX = re.compile(
     r"(?:<\d+>)?\[ {0,8}(?P<stamp>\d{1,7}\.\d{6})\](?:\[ *(?P<caller>[TC]\d+)\])? ?"
@@ -197,20 +195,21 @@ def _stream_reports(lines: Sequence[Line]) -> Iterable[Report]:
 
 
 def _is_of_code_under_test(race: Sequence[str]) -> bool:
-    """Does one of the two accesses of a data race stand in a module, or in fs/aio.c, or in what that calls?
-    The kernel's core has races with itself that its maintainers know and leave (do_nanosleep() and
-    hrtimer_wakeup(), for one): they say nothing of a driver."""
-    depth = 0
+    """Does one of the two accesses of a data race stand in a module or in fs/aio.c, or in a helper that works for
+    its caller (a list's, memcpy())? The kernel's core has races with itself that its maintainers know and leave
+    (do_nanosleep() and hrtimer_wakeup(), for one): they say nothing of a driver."""
+    looking = False
     for text in race:
         frame = _FRAME.match(text)
         if frame is None:
-            depth = 0 if " bytes by " in text else depth
+            looking = looking or " bytes by " in text
             continue
-        depth += 1
-        if depth > RACE_FRAMES:
+        name = _plain(frame["function"])
+        if not looking or SKIP.match(name):
             continue
+        looking = False
         module = frame["module"] or ""
-        if (module and not PORT_MODULES.match(module)) or AIO_CORE.match(_plain(frame["function"])):
+        if (module and not PORT_MODULES.match(module)) or AIO_CORE.match(name):
             return True
     return False
 
