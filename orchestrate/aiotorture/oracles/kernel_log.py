@@ -26,6 +26,7 @@ from aiotorture.oracles.kernel_rules import (
     CARRIERS,
     CUT,
     END,
+    HELPERS,
     PORT_MODULES,
     RULER,
     RULES,
@@ -205,7 +206,7 @@ def _is_of_code_under_test(race: Sequence[str]) -> bool:
             looking = looking or " bytes by " in text
             continue
         name = _plain(frame["function"])
-        if not looking or SKIP.match(name):
+        if not looking or HELPERS.match(name):
             continue
         looking = False
         module = frame["module"] or ""

@@ -85,6 +85,11 @@ AIO_CORE = re.compile(
     r"|lookup_ioctx|kill_ioctx|free_ioctx\w*|ioctx_\w+|iocb_(?:put|destroy)|kiocb_(?:set_cancel_fn|\w+)"
     r"|read_events|\w*(?:get|put|refill)_reqs?_available\w*|poll_iocb_\w+|put_aio_ring_file|exit_aio"
 )
+# What accesses memory in its caller's name. Not who sleeps for it: the sleeper's own fields are the kernel's.
+HELPERS = re.compile(
+    r"_*(?:h?list|llist)_\w+|_*mem(?:cpy|set|move|cmp)\w*|_*copy_\w+|_*(?:arch_)?atomic\w*|_*refcount_\w+|_*kref_\w+"
+    r"|_*bitmap_\w+|_*(?:set|clear|test)\w*_bit\w*|_*find_\w+_bit|_*tsan_\w+|kcsan_\w+|_*sg_\w+|iov_iter_\w+"
+)
 # Modules through which a guest talks to its host: no code under test.
 PORT_MODULES = re.compile(r"virtio")
 
