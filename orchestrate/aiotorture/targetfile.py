@@ -90,9 +90,9 @@ class TargetFile:
 
     @property
     def under_test(self) -> frozenset[str]:
-        """The modules whose instructions a plan's `sites` draws out: its own, or those it names."""
+        """The modules whose instructions a plan's `sites` draws out: its own, and those it names."""
         own = self.source is not None or self.module is not None
-        return frozenset({self.module_name}) if own else frozenset(self.sites)
+        return frozenset(self.sites) | (frozenset({self.module_name}) if own else frozenset())
 
     @property
     def brings_modules(self) -> bool:

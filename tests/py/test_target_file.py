@@ -70,6 +70,7 @@ def test_a_target_runs_its_own_plans_with_its_own_knobs() -> None:
         (SOUND + 'module = "absent.ko"', "does not exist"),
         (SOUND + 'source = "."\nmodule = "x.ko"', "exclude each other"),
         (SOUND + 'set_up = "one"', "'set_up' is no list"),
+        (SOUND + 'needs = ["loop max_loop=4"]\nsites = ["lop"]', "'sites': 'lop' is none of 'needs'"),
         ("name = x", "line 1"),
     ],
 )

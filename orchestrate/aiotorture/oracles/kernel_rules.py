@@ -81,9 +81,9 @@ _FUNCTION = r"(?P<function>[A-Za-z_][\w.]*)(?:\+0x[0-9a-f]+/0x[0-9a-f]+)?"
 
 # The functions of fs/aio.c.
 AIO_CORE = re.compile(
-    r"aio_\w+|io_(?:setup|submit|submit_one|cancel|destroy|getevents|pgetevents)$|do_io_getevents"
-    r"|lookup_ioctx|kill_ioctx|free_ioctx\w*|ioctx_\w+|iocb_(?:put|destroy)|kiocb_(?:set_cancel_fn|\w+)"
-    r"|read_events|\w*(?:get|put|refill)_reqs?_available\w*|poll_iocb_\w+|put_aio_ring_file|exit_aio"
+    r"(?:aio_\w+|(?:do_)?io_(?:setup|submit|submit_one|cancel|destroy|p?getevents)|exit_aio|put_aio_ring_file"
+    r"|lookup_ioctx|kill_ioctx|free_ioctx\w*|ioctx_\w+|iocb_(?:put|destroy)|kiocb_set_cancel_fn|poll_iocb_\w+"
+    r"|read_events|\w*(?:get|put|refill)_reqs?_available\w*)$"
 )
 # What accesses memory in its caller's name. Not who sleeps for it: the sleeper's own fields are the kernel's.
 HELPERS = re.compile(

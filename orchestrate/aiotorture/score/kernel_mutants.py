@@ -4,8 +4,8 @@
     Module: vmlinux      the image is linked anew: kernel KERNEL+NAME, for the target of the header
 
 The search is the one of drivers, with the row that the profile `search` has for the target, or with the
-profile `search_core` for zcdma, round after round until the time is spent. The header says which target and kernel a bug can be seen with, and
-nothing else of it is used.
+profile `search_core` for zcdma, round after round until the time is spent. The header says which target
+and kernel a bug can be seen with, and nothing else of it is used.
 """
 
 from __future__ import annotations
