@@ -42,7 +42,7 @@ std::vector<Knob> common_knobs(const std::map<std::string_view, const char*>& de
         {"poll_ratio", scope, Kind::real, "0", "0", "1", {}, "share", "requests that are a POLL of the device"},
         {"bad_ratio", scope, Kind::real, "0", "0", "1", {}, "share", "requests whose last segment lies or ends in memory that is not mapped, or not writable"},
         {"private", scope, Kind::real, "0", "0", "1", {}, "share", "slots whose buffer is a private file mapping that nobody has written"},
-        {"aligned", scope, Kind::real, "0.25", "0", "1", {}, "share", "segments that begin on a page"},
+        {"aligned", scope, Kind::real, "0.25", "0", "1", {}, "share", "segments that begin on a page; of the others of a vector, those that end with one"},
         {"huge", scope, Kind::integer, "0", "0", "1", {}, "", "buffers in huge pages, so that their pages lie together"},
         {"position_ratio", scope, Kind::real, "0", "0", "1", {}, "share", "batches that are followed by a read(2) at the file's position"},
         {"lull", scope, Kind::real, "0", "0", "1", {}, "share", "batches after which nobody submits until the batch is answered"},

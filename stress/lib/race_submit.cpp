@@ -246,8 +246,11 @@ void Race::draw_request(std::uint32_t index, Random& random) {
     std::uint32_t left = length;
     for (std::uint32_t s = 0; s < slot.segments; ++s) {
         const std::uint32_t others = slot.segments - s - 1;
-        const std::uint32_t piece =
-            others ? (1 + random.below(left / align - others)) * align : left;
+        std::uint32_t piece = others ? (1 + random.below(left / align - others)) * align : left;
+        // Some end with a page, so that the next one may begin inside the page that follows.
+        const std::uint32_t beyond = (at + piece) % page_bytes;
+        if (others && beyond < piece && random.chance(aligned))
+            piece -= beyond;
         slot.segment[s] = {at, piece};
         at = rounded(at + piece + segment_gap(random, dma_debug_watches()), align);
         if (random.chance(aligned))
