@@ -148,10 +148,14 @@ TEST_CASE("a call that works for as long as the kernel takes has more time, and 
     CHECK(!stuck.scan(4900 * ms));
     CHECK(stuck.scan(5000 * ms));
     CHECK(!stuck.awaits_device());
-    run->threads[0].call.store(2 << 8 | static_cast<std::uint64_t>(at::Call::pread));
-    CHECK(!stuck.scan(6000 * ms));
-    CHECK(stuck.scan(7000 * ms));
-    CHECK(stuck.awaits_device());
+    std::uint64_t now = 6000 * ms;
+    for (const at::Call call : {at::Call::pread, at::Call::removal, at::Call::delete_module}) {
+        run->threads[0].call.store(2 << 8 | static_cast<std::uint64_t>(call));
+        CHECK(!stuck.scan(now));
+        CHECK(stuck.scan(now + 1000 * ms));
+        CHECK(stuck.awaits_device());
+        now += 2000 * ms;
+    }
 }
 
 TEST_CASE("the driver's list of requests is read") {

@@ -99,8 +99,6 @@ bool is_work(Call call) {
     case Call::fork:
     case Call::waitpid:
     case Call::remap:
-    case Call::removal:
-    case Call::delete_module:
     case Call::hotplug:
     case Call::reclaim:
     case Call::write_back:
