@@ -33,8 +33,8 @@
 namespace {
 
 constexpr std::uint64_t life_ns = 3000000000;
-// What the kernel takes to unbind beside what the driver waits for: grace periods, above all on a kernel
-// with lockdep.
+// What the kernel takes to unbind beside what the driver waits for: grace periods, above all on a
+// kernel with lockdep.
 constexpr std::uint64_t unbind_work_ns = 1500000000;
 constexpr char device[] = "zcdma.0";
 constexpr char surprise[] = "/sys/kernel/debug/zcdma/zcdma0/remove";

@@ -135,8 +135,8 @@ public:
 
     // The device may go: ENODEV and time-outs are answers then, and no end of the race.
     void expect_removal();
-    // A call that waits for requests, and has work of its own for as long as `work_ns`, returns when
-    // the last of them must have ended.
+    // A call that waits for requests, and has work of its own for as long as `work_ns`, returns
+    // when the last of them must have ended.
     void within_bounds(const char* call, std::uint64_t work_ns, const std::function<void()>& body);
     // Around a replacement by a device that holds other bytes.
     void begin_replacement() { shared_.device_epoch.fetch_add(1, std::memory_order_seq_cst); }

@@ -63,8 +63,8 @@ SiteTurns::SiteTurns(std::vector<std::string> sites, const SitesAsked& asked)
     asked_.at_once = std::min(asked_.at_once, sites_.size());
 }
 
-// Where the code lies that places are counted from: a module's .text, the kernel's _stext, which stands
-// among the first lines of /proc/kallsyms.  0: nobody knows.
+// Where the code lies that places are counted from: a module's .text, the kernel's _stext, which
+// stands among the first lines of /proc/kallsyms.  0: nobody knows.
 std::uint64_t begin_of_text(const std::string& module) {
     if (module != "vmlinux") {
         const auto section = read_file("/sys/module/" + module + "/sections/.text");
@@ -171,7 +171,8 @@ nlohmann::json SiteTurns::told(nlohmann::json& counters) const {
 
 SiteTurns::Taking::Taking(SiteTurns& turns, std::function<bool()> healthy)
     : turns_(turns), healthy_(std::move(healthy)) {
-    if (turns_.placed_ && turns_.sites_.size() > turns_.asked_.at_once && turns_.asked_.turn.count() > 0)
+    if (turns_.placed_ && turns_.sites_.size() > turns_.asked_.at_once &&
+        turns_.asked_.turn.count() > 0)
         thread_ = std::thread([this] { take_turns(); });
 }
 

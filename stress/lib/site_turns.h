@@ -1,4 +1,5 @@
-// Which instructions of the driver, or of the kernel's fs/aio.c, are drawn out, some at a time (fault/sites.c).
+// Which instructions of the driver, or of the kernel's fs/aio.c, are drawn out, some at a time
+// (fault/sites.c).
 //
 //     placed by arming      turn    turn    turn ...
 //     [ first group ][ second ][ third ][ ... the first again

@@ -86,8 +86,7 @@ public:
     Supervision(const RunRequest& request, const RunHooks& hooks)
         : request_(request), hooks_(hooks),
           began_ns_(monotonic_ns()), setup_{request.plan, bind(request.plan), request.device},
-          stressor_(make_stressor(setup_)),
-          site_turns_(request.sites, stressor_->sites()),
+          stressor_(make_stressor(setup_)), site_turns_(request.sites, stressor_->sites()),
           shared_memory_("aiotorture-ledger", sizeof(SharedRun)),
           buffers_("aiotorture-buffers", stressor_->buffers_bytes()),
           run_(*new (shared_memory_.start()) SharedRun) {

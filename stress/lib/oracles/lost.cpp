@@ -90,8 +90,8 @@ std::vector<Finding> LostEvents::scan(std::uint64_t healthy_ns) {
 
 namespace {
 
-// Reclaim of most of the memory, a fork of a large process and its end take what the CPU needs for them:
-// seconds on a kernel with KASAN.
+// Reclaim of most of the memory, a fork of a large process and its end take what the CPU needs for
+// them: seconds on a kernel with KASAN.
 constexpr std::uint64_t work_bounds = 5;
 
 bool is_work(Call call) {

@@ -42,7 +42,7 @@ public:
     const std::string& name() const { return name_; } // of the call that scan() found
     // Does that call wait for the device, and not work for as long as the kernel takes?
     bool awaits_device() const { return awaits_device_; }
-    std::string any_call() const;                     // a call that some thread is in now
+    std::string any_call() const; // a call that some thread is in now
 
 private:
     struct Watched {

@@ -540,7 +540,7 @@ void GadgetRace::destroy_loop(std::uint32_t, Random& random) {
         const auto meeting = context_to_meet_at(shared_);
         const std::uint32_t index = meeting.value_or(random.below(contexts_));
         if (meeting || shared_.contexts[index].in_flight.load(std::memory_order_relaxed) >=
-            static_cast<std::int32_t>(1 + random.below(8))) {
+                           static_cast<std::int32_t>(1 + random.below(8))) {
             if (destroy_context(shared_, index, random, true) == Destruction::ended) {
                 sweep_context(shared_, index, slots_);
                 answered_.fetch_add(1, std::memory_order_release);
