@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import socket
 import subprocess
 import time
@@ -35,6 +36,10 @@ LAYOUT = 4
 CLOCK_TRIES = 5
 CLOCK_STRETCH_S = 1.0
 CLOCK_TOLERANCE = 0.1
+# Each change of a kernel, the agent or a target's set-up makes new ones, of 100 to 200 MB: beyond so
+# much those go that were not used for the longest time, but for what another run may be using.
+KEPT_BYTES = 20 << 30
+KEPT_S = 3600.0
 
 # An oops ends the cell with its whole report on the console: die() prints, panic() follows, and
 # -no-reboot turns panic=-1 into the end of QEMU. Lock-up bounds are wide because TCG guests on a
@@ -164,13 +169,33 @@ def is_ready(machine: Machine) -> bool:
     return (folder_of(machine) / "state").is_file()
 
 
+def forget_old(guests: Path, keep_bytes: int, keep_s: float) -> None:
+    """Removes ready guests, longest unused first, until the others take less than keep_bytes of
+    disk. None that was used in the last keep_s seconds; whoever misses one makes it again."""
+    used: list[tuple[float, int, Path]] = []
+    for state in guests.glob("*/state"):
+        with contextlib.suppress(FileNotFoundError):  # another run removed it
+            on_disk = sum(file.stat().st_blocks * 512 for file in state.parent.iterdir())
+            used.append((state.stat().st_mtime, on_disk, state.parent))
+    total = sum(size for _, size, _ in used)
+    for last, size, folder in sorted(used):
+        if total < keep_bytes or time.time() - last < keep_s:
+            return
+        # first what says that it is ready
+        (folder / "state").unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        total -= size
+
+
 def make_ready(machine: Machine) -> Path:
     """The folder of the ready guest; boots one when there is none. HarnessError when it will not
     come up, with the last words of its console."""
     destination = folder_of(machine)
     with paths.locked(f"guest-{machine.key()}"):
         if is_ready(machine):
+            os.utime(destination / "state")
             return destination
+        forget_old(destination.parent, KEPT_BYTES, KEPT_S)
         with paths.published(destination) as scratch:
             for _ in range(CLOCK_TRIES):
                 if _boot_and_save(machine, scratch):
@@ -280,7 +305,7 @@ def network_devices(machine: Machine, forward: str = "") -> list[str]:
 @contextlib.contextmanager
 def restored(machine: Machine, folder: Path, forward: str = "") -> Iterator[Qemu]:
     """A running copy of the ready guest; it and its files are gone when the context ends."""
-    ready = folder_of(machine)
+    ready = make_ready(machine)
     folder.mkdir(parents=True, exist_ok=True)
     state = os.open(ready / "state", os.O_RDONLY)
     try:

@@ -1,10 +1,16 @@
-"""Ready guests: a guest whose clock runs wrong is not kept."""
+"""Ready guests: which are kept."""
 
 from __future__ import annotations
 
+import os
+import time
+from pathlib import Path
+
 import pytest
 
-from aiotorture.readyguest import clock_is_right
+from aiotorture.readyguest import clock_is_right, forget_old
+
+HOUR_S = 3600.0
 
 
 @pytest.mark.parametrize(
@@ -22,3 +28,38 @@ def test_a_clock_is_held_to_the_hosts(
     guest_s: float, least_s: float, most_s: float, right: bool
 ) -> None:
     assert clock_is_right(guest_s, least_s, most_s) is right
+
+
+def kept_guest(guests: Path, name: str, unused_s: float, size: int = 1 << 20) -> Path:
+    folder = guests / name
+    folder.mkdir()
+    (folder / "ram").write_bytes(b"x" * size)
+    (folder / "state").write_bytes(b"state")
+    then = time.time() - unused_s
+    os.utime(folder / "state", (then, then))
+    return folder
+
+
+def test_guests_unused_for_the_longest_time_are_forgotten_first(tmp_path: Path) -> None:
+    for name, hours in (("old", 3), ("older", 4), ("new", 2)):
+        kept_guest(tmp_path, name, hours * HOUR_S)
+    forget_old(tmp_path, keep_bytes=5 << 19, keep_s=HOUR_S)
+    assert {left.name for left in tmp_path.iterdir()} == {"old", "new"}
+
+
+def test_a_guest_that_was_just_used_is_not_forgotten(tmp_path: Path) -> None:
+    kept_guest(tmp_path, "in use", 60)
+    forget_old(tmp_path, keep_bytes=0, keep_s=HOUR_S)
+    assert (tmp_path / "in use/state").is_file()
+
+
+def test_guests_that_fit_are_kept_whatever_their_age(tmp_path: Path) -> None:
+    kept_guest(tmp_path, "ancient", 1000 * HOUR_S)
+    forget_old(tmp_path, keep_bytes=1 << 30, keep_s=HOUR_S)
+    assert (tmp_path / "ancient/state").is_file()
+
+
+def test_what_a_killed_run_left_half_made_goes_too(tmp_path: Path) -> None:
+    kept_guest(tmp_path, ".half.x1", 2 * HOUR_S)
+    forget_old(tmp_path, keep_bytes=0, keep_s=HOUR_S)
+    assert not list(tmp_path.iterdir())
