@@ -155,8 +155,9 @@ void zc_put(struct zc_req *req, enum zc_holder holder)
 	}
 	spin_lock_irqsave(&dev->live_lock, flags);
 	list_add_tail(&req->node, &dev->undirty);
-	spin_unlock_irqrestore(&dev->live_lock, flags);
+	/* with the lock released, the work may free the request, and removal the queue */
 	queue_work(dev->wq, &dev->dirty_work);
+	spin_unlock_irqrestore(&dev->live_lock, flags);
 }
 
 /* ------------------------------------------------------------- completion */
@@ -706,6 +707,7 @@ void zc_recover_work(struct work_struct *work)
 	zc_gather(dev, &answered, AT_COMPLETE);
 	zc_sort_pending(dev, &answered);
 	needs_halt = zc_needs_halt(dev);
+	dev->suspect = false;	/* what the engine says from here on asks for another run */
 	if (needs_halt)
 		dev->halted = true;
 	else
@@ -718,7 +720,6 @@ void zc_recover_work(struct work_struct *work)
 	alive = zc_halt_engine(dev);
 
 	spin_lock_irq(&dev->lock);
-	dev->suspect = false;
 	if (!alive || dev->removing)
 		dev->gone = true;
 	zc_sort_inflight(dev, &answered);
