@@ -18,6 +18,7 @@ struct at_call_probe {
 	char symbol[AT_CALL_NAME + 16];
 	struct kretprobe probe;
 	int error;		/* 0: placed */
+	bool named;		/* by the last write */
 };
 
 static struct at_call_probe *call_probes[AT_CALL_PROBES];	/* under injector.lock */
@@ -106,9 +107,12 @@ static int add_call_probe(const char *name)
 	struct at_call_probe *call;
 	unsigned int i;
 
-	for (i = 0; i < AT_CALL_PROBES && call_probes[i]; i++)
-		if (!strcmp(call_probes[i]->name, name))
-			return 0;
+	for (i = 0; i < AT_CALL_PROBES && call_probes[i]; i++) {
+		if (strcmp(call_probes[i]->name, name))
+			continue;
+		call_probes[i]->named = true;
+		return 0;
+	}
 	if (i == AT_CALL_PROBES)
 		return -ENOSPC;
 	if (strlen(name) >= AT_CALL_NAME)
@@ -117,22 +121,38 @@ static int add_call_probe(const char *name)
 	if (!call)
 		return -ENOMEM;
 	strscpy(call->name, name, sizeof(call->name));
+	call->named = true;
 	place_call_probe(call);
 	call_probes[i] = call;
 	return 0;
 }
 
-/* When it returns, no handler is under way: unregistering waits for them. */
-static void remove_call_probes(void)
+/* When it returns, no handler of those is under way: unregistering waits for them. */
+static void remove_call_probes(bool named_too)
+{
+	unsigned int i, left = 0;
+
+	for (i = 0; i < AT_CALL_PROBES && call_probes[i]; i++) {
+		struct at_call_probe *call = call_probes[i];
+
+		call_probes[i] = NULL;
+		if (call->named && !named_too) {
+			call_probes[left++] = call;
+			continue;
+		}
+		if (!call->error)
+			unregister_kretprobe(&call->probe);
+		kfree(call);
+	}
+}
+
+/* Until the next write, none is. */
+static void unname_call_probes(void)
 {
 	unsigned int i;
 
-	for (i = 0; i < AT_CALL_PROBES && call_probes[i]; i++) {
-		if (!call_probes[i]->error)
-			unregister_kretprobe(&call_probes[i]->probe);
-		kfree(call_probes[i]);
-		call_probes[i] = NULL;
-	}
+	for (i = 0; i < AT_CALL_PROBES && call_probes[i]; i++)
+		call_probes[i]->named = false;
 }
 
 static int calls_show(struct seq_file *seq, void *unused)
@@ -158,8 +178,12 @@ static int calls_open(struct inode *inode, struct file *file)
 	return single_open(file, calls_show, NULL);
 }
 
-/* Names, with blanks between; those that stand already stay. */
-static ssize_t write_names(const char __user *from, size_t len, int (*add)(const char *name))
+/*
+ * Names, with blanks between, in place of those that stand; what is named again
+ * stays as it is, which spares a look-up and a grace period.
+ */
+static ssize_t write_names(const char __user *from, size_t len, void (*unname)(void),
+			   int (*add)(const char *name), void (*remove)(bool named_too))
 {
 	char *names, *rest, *name;
 	int ret = 0;
@@ -171,9 +195,11 @@ static ssize_t write_names(const char __user *from, size_t len, int (*add)(const
 		return PTR_ERR(names);
 	rest = strim(names);
 	mutex_lock(&injector.lock);
+	unname();
 	while (!ret && (name = strsep(&rest, " \n")))
 		if (*name)
 			ret = add(name);
+	remove(false);
 	mutex_unlock(&injector.lock);
 	kfree(names);
 	return ret ?: len;
@@ -182,7 +208,7 @@ static ssize_t write_names(const char __user *from, size_t len, int (*add)(const
 static ssize_t calls_write(struct file *file, const char __user *from, size_t len,
 			   loff_t *pos)
 {
-	return write_names(from, len, add_call_probe);
+	return write_names(from, len, unname_call_probes, add_call_probe, remove_call_probes);
 }
 
 static const struct file_operations calls_fops = {

@@ -559,8 +559,8 @@ static void reset_rule(struct at_rule *rule)
 	rule->err = 0;
 }
 
-/* Back to what a fresh load has, but for the seed and the event rings. */
-static void forget(void)
+/* Back to what a fresh load has, but for the seed and the event rings, and the probes where asked. */
+static void forget(bool probes_too)
 {
 	unsigned int i;
 
@@ -575,8 +575,11 @@ static void forget(void)
 	/* A phase of an earlier run must not be taken for one of the next. */
 	memset(injector.memory, 0, AT_SLOTS_BYTES);
 	memset(holds(), 0, injector.header->holds_bytes);
-	remove_call_probes();
-	remove_probes();
+	if (probes_too) {
+		remove_call_probes(true);
+		remove_probes(true);
+	}
+	forget_passages();
 	remove_sites();
 	WRITE_ONCE(site_ppm, 0);
 }
@@ -855,10 +858,10 @@ DEFINE_DEBUGFS_ATTRIBUTE(enable_fops, enable_get, enable_set, "%llu\n");
 
 static int clear_set(void *unused, u64 value)
 {
-	if (value != 1)
+	if (value != 1 && value != 2)
 		return -EINVAL;
 	mutex_lock(&injector.lock);
-	forget();
+	forget(value == 1);
 	mutex_unlock(&injector.lock);
 	return 0;
 }
@@ -1127,8 +1130,8 @@ static void __exit injector_exit(void)
 {
 	debugfs_remove_recursive(injector.dir);
 	misc_deregister(&injector_device);
-	remove_call_probes();
-	remove_probes();
+	remove_call_probes(true);
+	remove_probes(true);
 	remove_sites();
 	remove_failslab_probe();
 	replace_live(NULL);

@@ -26,6 +26,7 @@ struct at_probe {
 	struct kretprobe at_return;
 	struct kprobe at_offset;
 	bool returns;
+	bool named;		/* by the last write */
 	int error;		/* 0: placed */
 	atomic64_t passed;
 	atomic64_t stretched;
@@ -156,9 +157,12 @@ static int add_probe(const char *name)
 	struct at_probe *probe;
 	unsigned int i;
 
-	for (i = 0; i < AT_PROBES && probes[i]; i++)
-		if (!strcmp(probes[i]->name, name))
-			return 0;
+	for (i = 0; i < AT_PROBES && probes[i]; i++) {
+		if (strcmp(probes[i]->name, name))
+			continue;
+		probes[i]->named = true;
+		return 0;
+	}
 	if (i == AT_PROBES)
 		return -ENOSPC;
 	if (strlen(name) >= AT_PROBE_NAME)
@@ -167,23 +171,49 @@ static int add_probe(const char *name)
 	if (!probe)
 		return -ENOMEM;
 	strscpy(probe->name, name, sizeof(probe->name));
+	probe->named = true;
 	place_probe(probe);
 	probes[i] = probe;
 	return 0;
 }
 
-/* When it returns, no handler is under way. */
-static void remove_probes(void)
+/* When it returns, no handler of those is under way. */
+static void remove_probes(bool named_too)
+{
+	unsigned int i, left = 0;
+
+	for (i = 0; i < AT_PROBES && probes[i]; i++) {
+		struct at_probe *probe = probes[i];
+
+		probes[i] = NULL;
+		if (probe->named && !named_too) {
+			probes[left++] = probe;
+			continue;
+		}
+		if (!probe->error && probe->returns)
+			unregister_kretprobe(&probe->at_return);
+		else if (!probe->error)
+			unregister_kprobe(&probe->at_offset);
+		kfree(probe);
+	}
+}
+
+static void unname_probes(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < AT_PROBES && probes[i]; i++)
+		probes[i]->named = false;
+}
+
+/* What was counted, and who is between two marks; the probes stay. */
+static void forget_passages(void)
 {
 	unsigned int i;
 
 	for (i = 0; i < AT_PROBES && probes[i]; i++) {
-		if (!probes[i]->error && probes[i]->returns)
-			unregister_kretprobe(&probes[i]->at_return);
-		else if (!probes[i]->error)
-			unregister_kprobe(&probes[i]->at_offset);
-		kfree(probes[i]);
-		probes[i] = NULL;
+		atomic64_set(&probes[i]->passed, 0);
+		atomic64_set(&probes[i]->stretched, 0);
 	}
 	memset(submitting, 0, sizeof(submitting));
 	atomic64_set(&stall_count, 0);
@@ -217,7 +247,7 @@ static int probes_open(struct inode *inode, struct file *file)
 static ssize_t probes_write(struct file *file, const char __user *from, size_t len,
 			    loff_t *pos)
 {
-	return write_names(from, len, add_probe);
+	return write_names(from, len, unname_probes, add_probe, remove_probes);
 }
 
 static const struct file_operations probes_fops = {

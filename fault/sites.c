@@ -207,13 +207,15 @@ static void begin_sites(void)
 	WRITE_ONCE(sites_since_ns, ktime_get_mono_fast_ns());
 }
 
+/* None that is named again stays: each turn counts anew. */
+static void sites_stay(bool named_too)
+{
+}
+
 static ssize_t sites_write(struct file *file, const char __user *from, size_t len,
 			   loff_t *pos)
 {
-	mutex_lock(&injector.lock);
-	begin_sites();
-	mutex_unlock(&injector.lock);
-	return write_names(from, len, add_site);
+	return write_names(from, len, begin_sites, add_site, sites_stay);
 }
 
 static const struct file_operations sites_fops = {

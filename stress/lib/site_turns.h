@@ -1,8 +1,8 @@
 // Which instructions of the driver, or of the kernel's fs/aio.c, are drawn out, some at a time
 // (fault/sites.c).
 //
-//     placed by arming      turn    turn    turn ...
-//     [ first group ][ second ][ third ][ ... the first again
+//     placed beside the start   turn    turn    turn ...
+//     [    first group     ][ second ][ third ][ ... the first again
 //
 // Each instruction that is probed costs its passages some time, so that few stand at once; each
 // turn replaces them by the next of the list that the host has drawn from the cell's seed.  While
@@ -60,6 +60,7 @@ public:
     // None stands: before the module goes.
     void remove();
     bool any() const { return !sites_.empty(); }
+    bool stand() const { return placed_; }
     // The `sites` member of a result; sums go to `counters`.
     nlohmann::json told(nlohmann::json& counters) const;
 

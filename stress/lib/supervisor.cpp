@@ -126,7 +126,7 @@ public:
         if (marks_)
             unplaced_ =
                 arm_faults(request_.plan, run_.windows.stretches != 0, stressor_->stretches());
-        if (sites_placed_)
+        if (sites_placed_ && lives_ > 1)
             site_turns_.place();
         stage("armed");
         // A regular file keeps its offsets; there is no driver to show the cookie to.
@@ -236,6 +236,9 @@ private:
         fork_stressor(); // before there are threads
         Heartbeats heartbeats(run_);
         heartbeats_ = &heartbeats;
+        // Beside what the stressor prepares, which takes it as long.  A life's racers begin sooner.
+        if (sites_placed_ && !site_turns_.stand())
+            site_turns_.place();
         if (stressor_->needs_kworkers())
             work_beats_ = std::make_unique<WorkBeats>(run_);
         {
