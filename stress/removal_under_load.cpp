@@ -2,25 +2,28 @@
 // ones get -ENODEV, open files stay safe to use, and the module stays while one is open.
 //
 // Racers: submitters, cancellers and reapers; an opener of the node; a remover that unbinds the
-// device through sysfs, or removes it by surprise first (debugfs `remove`), and binds it again; and
-// an unloader that asks for the module's removal all the time.  Before some bindings the N-th
-// allocation of the binder fails (fault/allocations.c), N drawn: whatever a probe had taken by then
-// it gives back.  With lives=N and reload=1 the module is unloaded and loaded again after each
-// life.
+// device through sysfs, or removes it by surprise first (debugfs `remove`), and binds it again;
+// sleepers in poll(2), whom the removal must wake; and an unloader that asks for the module's
+// removal all the time.  Before some bindings the N-th allocation of the binder fails
+// (fault/allocations.c), N drawn: whatever a probe had taken by then it gives back.  With lives=N
+// and reload=1 the module is unloaded and loaded again after each life.
 //
 // Legal outcomes:
 //   a request in flight        its true result, -ECANCELED if cancelled, -ETIMEDOUT or -ENODEV
 //   a request to a device that
-//   is gone                    -ENODEV, through files that were open before too
+//   is gone                    -ENODEV, through files that were open before too; fsync(2) as well,
+//                              and poll(2) says POLLHUP, to sleepers too
 //   delete_module              -EWOULDBLOCK: fs/char_dev.c, chrdev_open() and misc_open() hold
 //                              the owner of the file operations while a file is open
 //   binding without memory     an error, or success where the core needs less
 //   the device after binding   a new one: its memory holds other bytes
 
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -52,14 +55,87 @@ bool tell(at::Race& race, const char* path, const char* what) {
 // The old file is of a device that is gone for good.
 void ask_the_dead(at::Race& race, int fd) {
     char byte = 0;
-    ssize_t got = 0;
+    const auto tell = [&](std::optional<at::Finding> finding) {
+        if (finding)
+            race.shared().report(*finding);
+    };
+    const auto ask = [&](at::Call of, const char* call, auto body) {
+        std::int64_t answer = 0;
+        {
+            const at::Calling calling(of);
+            answer = body();
+        }
+        tell(at::judge_call_of_removed(call, answer < 0 ? -errno : answer));
+    };
+    ask(at::Call::pread, "pread", [&] { return pread(fd, &byte, 1, 0); });
+    ask(at::Call::pwrite, "pwrite", [&] { return pwrite(fd, &byte, 1, 0); });
+    ask(at::Call::fsync, "fsync", [&] { return fsync(fd); });
+    pollfd polled{fd, POLLIN, 0};
     {
-        const at::Calling calling(at::Call::pread);
-        got = pread(fd, &byte, 1, 0);
+        const at::Calling calling(at::Call::poll);
+        poll(&polled, 1, 0);
     }
-    if (const auto finding = at::judge_read_of_removed(got < 0 ? -errno : got))
-        race.shared().report(*finding);
+    tell(at::judge_poll_of_removed(polled.revents, 0));
 }
+
+// Who sleeps in poll(2) on a device is woken when it goes, at the latest by the unbinding's end.
+class Sleepers {
+public:
+    // The device that is there now has been unbound.
+    void removed(at::Race& race) {
+        const std::uint32_t device = device_.load(std::memory_order_relaxed);
+        Removal& removal = removals_[device % kept];
+        removal.at_ns.store(at::monotonic_ns(), std::memory_order_relaxed);
+        removal.healthy_ns.store(race.shared().healthy_ns(), std::memory_order_relaxed);
+        device_.store(device + 1, std::memory_order_release);
+    }
+
+    void sleep_loop(at::Race& race, at::Random random) {
+        while (!race.stopped()) {
+            const std::uint32_t device = device_.load(std::memory_order_acquire);
+            const at::Fd fd(fcntl(race.device_fd(0), F_DUPFD_CLOEXEC, 0));
+            // Between an unbinding and the next binding it is the file of a dead device.
+            if (!fd || device_.load(std::memory_order_acquire) != device) {
+                race.pause_drawn(random, 100, 2000);
+                continue;
+            }
+            sleep_once(race, fd.get(), device);
+            race.pause_drawn(random, 10, 500);
+        }
+    }
+
+private:
+    static constexpr std::uint32_t kept = 64; // devices, far more than come and go in one sleep
+    static constexpr std::uint64_t sleep_ms = 800;
+    struct Removal {
+        std::atomic<std::uint64_t> at_ns;
+        std::atomic<std::uint64_t> healthy_ns;
+    };
+
+    void sleep_once(at::Race& race, int fd, std::uint32_t device) {
+        pollfd polled{fd, 0, 0}; // that it is gone, and nothing else
+        // When its time is over it looks once more (fs/select.c, do_poll()).
+        const std::uint64_t looks_ns = at::monotonic_ns() + sleep_ms * 1000000;
+        {
+            const at::Calling calling(at::Call::poll);
+            poll(&polled, 1, sleep_ms);
+        }
+        const std::uint64_t now_ns = race.shared().healthy_ns();
+        race.shared().count(at::Counter::polls);
+        if (device_.load(std::memory_order_acquire) == device)
+            return; // it is there, or its unbinding is not over
+        const Removal& removal = removals_[device % kept];
+        if (removal.at_ns.load(std::memory_order_relaxed) >= looks_ns)
+            return;
+        const std::uint64_t removed_ns = removal.healthy_ns.load(std::memory_order_relaxed);
+        if (const auto finding = at::judge_poll_of_removed(
+                polled.revents, now_ns > removed_ns ? now_ns - removed_ns : 0))
+            race.shared().report(*finding);
+    }
+
+    std::atomic<std::uint32_t> device_{0}; // of how many that were unbound this is the next
+    Removal removals_[kept] = {};
+};
 
 constexpr char fail_nth[] = "/sys/kernel/debug/fail_injector/fail-nth";
 
@@ -110,7 +186,7 @@ bool bind_without_memory(at::Race& race, at::Random& random) {
     return true;
 }
 
-bool replace_device(at::Race& race, at::Random& random) {
+bool replace_device(at::Race& race, Sleepers& sleepers, at::Random& random) {
     at::SharedRun& run = race.shared();
     const bool loaded = race.requests_in_flight();
     race.begin_replacement();
@@ -124,6 +200,7 @@ bool replace_device(at::Race& race, at::Random& random) {
     race.within_bounds("unbind", unbind_work_ns, [&] { unbound = tell(race, unbind, device); });
     if (!unbound)
         return false;
+    sleepers.removed(race);
     if (loaded)
         run.count(at::Counter::removed_inflight);
     const int fd = race.device_fd(0);
@@ -144,13 +221,13 @@ bool replace_device(at::Race& race, at::Random& random) {
     return true;
 }
 
-void remove_loop(at::Race& race, at::Random random) {
+void remove_loop(at::Race& race, Sleepers& sleepers, at::Random random) {
     while (!race.stopped()) {
         race.pause_drawn(random, 8000, 80000); // a device that has just come has no requests
         for (int i = race.blind() ? 50 : 0; i < 50 && !race.stopped() && !race.requests_in_flight();
              ++i)
             race.pause(200000);
-        if (!race.stopped() && !replace_device(race, random))
+        if (!race.stopped() && !replace_device(race, sleepers, random))
             return;
     }
 }
@@ -183,6 +260,10 @@ const at::Scenario scenario{
                       {"onlookers", "1"}}),
     {{"removed_inflight", 10}, {"unloads_refused", 20}, {"reloads", 3}},
     [](at::Race& race) {
+        // The probe that it needs is placed before there are racers: a function that all of them
+        // run through is patched (fault/allocations.c).
+        if (const Starving ready(1U << 30); ready)
+            ready.over();
         race.expect_removal();
         race.start_submitters();
         race.start_cancellers();
@@ -190,8 +271,18 @@ const at::Scenario scenario{
         race.start_destroyers();
         race.start_onlookers();
         at::start_openers(race, 1);
-        race.start_disturbers(2, [&race](std::uint32_t index, at::Random random) {
-            index ? unload_loop(race, random) : remove_loop(race, random);
+        at::start_pollers(race, 1);
+        // Until the race's threads have ended.
+        static Sleepers sleepers;
+        race.start_disturbers(3, [&race](std::uint32_t index, at::Random random) {
+            switch (index) {
+            case 0:
+                return remove_loop(race, sleepers, random);
+            case 1:
+                return unload_loop(race, random);
+            default:
+                return sleepers.sleep_loop(race, random);
+            }
         });
         // A life is some replacements long, and ends in order: then its module is unloaded.
         at::SharedRun& run = race.shared();

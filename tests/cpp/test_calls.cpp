@@ -95,9 +95,13 @@ TEST_CASE("a device that is there can be opened, duplicated and closed") {
 }
 
 TEST_CASE("a removed device is gone, and a module in use stays") {
-    CHECK(named(at::judge_read_of_removed(-ENODEV)).empty());
-    CHECK(named(at::judge_read_of_removed(-EIO)) == "contract/removed-answers");
-    CHECK(named(at::judge_read_of_removed(1)) == "contract/removed-answers");
+    CHECK(named(at::judge_call_of_removed("pread", -ENODEV)).empty());
+    CHECK(named(at::judge_call_of_removed("pread", -EIO)) == "contract/removed-answers");
+    CHECK(named(at::judge_call_of_removed("fsync", 0)) == "contract/removed-answers");
+    CHECK(named(at::judge_poll_of_removed(POLLHUP | POLLERR, 200 * ms)).empty());
+    CHECK(named(at::judge_poll_of_removed(POLLHUP | POLLERR, 201 * ms)) ==
+          "hang/late/poll-of-removed");
+    CHECK(named(at::judge_poll_of_removed(POLLIN, 0)) == "contract/removed-poll");
     CHECK(named(at::judge_unload_in_use(-EWOULDBLOCK)).empty());
     CHECK(named(at::judge_unload_in_use(0)) == "contract/unload-in-use");
     CHECK(named(at::judge_unload_in_use(-EIO)) == "contract/unload-in-use");

@@ -22,14 +22,17 @@ constexpr std::uint32_t most_requests = 4;
 
 void open_loop(Race& race, Random random) {
     std::vector<std::byte> memory(race.geometry().max_length);
+    bool absent = false;
     while (!race.stopped()) {
-        race.pause_drawn(random, 10, 4000);
+        // Whoever waits for a device opens it the moment that its node is there.
+        race.pause_drawn(random, 10, absent ? 100 : 4000);
         const bool loaded = race.requests_in_flight();
         Fd fd;
         {
             const Calling calling(Call::open);
             fd = Fd(open(race.device_path().c_str(), O_RDWR | O_CLOEXEC));
         }
+        absent = !fd;
         if (!fd) {
             const int error = errno;
             if (race.permitted().removal)

@@ -119,11 +119,22 @@ std::optional<Finding> judge_file_call(const std::string& call, int error) {
     return wrong("contract/" + call, call + " of the device answered " + errno_name(error));
 }
 
-std::optional<Finding> judge_read_of_removed(std::int64_t answer) {
+std::optional<Finding> judge_call_of_removed(const std::string& call, std::int64_t answer) {
     if (answer == -ENODEV)
         return std::nullopt;
     return wrong("contract/removed-answers",
-                 "a read of a removed device answered " + name_of(answer));
+                 call + " of a removed device answered " + name_of(answer));
+}
+
+std::optional<Finding> judge_poll_of_removed(short revents, std::uint64_t late_ns) {
+    if (!(revents & POLLHUP))
+        return wrong("contract/removed-poll", "poll of a removed device did not say POLLHUP");
+    if (late_ns <= wake_up_ns)
+        return std::nullopt;
+    return Finding{"hang",
+                   "a poll slept on, and its device was gone",
+                   "hang/late/poll-of-removed",
+                   {"for " + std::to_string(late_ns / ms) + " ms"}};
 }
 
 std::optional<Finding> judge_unload_in_use(int answer) {

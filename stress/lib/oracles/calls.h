@@ -46,8 +46,10 @@ std::optional<Finding> judge_revents(short asked, short revents, bool removal);
 // open, dup, dup3 and close of a device that is there; `error` 0: it succeeded.
 std::optional<Finding> judge_file_call(const std::string& call, int error);
 
-// A read, by what it answered or -errno, of a device that is gone for good.
-std::optional<Finding> judge_read_of_removed(std::int64_t answer);
+// A call, by what it answered or -errno, to a device that is gone for good.
+std::optional<Finding> judge_call_of_removed(const std::string& call, std::int64_t answer);
+// poll(2), asked for nothing or for room, that returned so long after the device had gone.
+std::optional<Finding> judge_poll_of_removed(short revents, std::uint64_t late_ns);
 
 // delete_module() while files of the module are open: 0 or -errno.
 std::optional<Finding> judge_unload_in_use(int answer);
