@@ -173,6 +173,9 @@ private:
     void overtaken_by_fsync(const std::vector<std::pair<std::uint32_t, std::uint64_t>>& before,
                             std::uint64_t returned_ns);
     std::vector<std::pair<std::uint32_t, std::uint64_t>> flying_of(std::uint32_t submitter) const;
+    std::int64_t flying_in(bool reads) const; // transfers of that direction
+    bool keep_load();
+    void release_load();
     void read_at_position(std::uint32_t submitter, Random& random);
     void lull(std::uint32_t submitter, Random& random);
     void poll_until_idle(std::uint32_t submitter, Random& random);
@@ -249,6 +252,11 @@ private:
     std::atomic<std::uint32_t> submission_waiters_{0};
     std::atomic<std::uint32_t> lulls_{0}; // a bit for each submitter that waits for its last
     std::atomic<std::uint32_t> still_{0}; // … and in whose lull nobody cancels or destroys either
+    // Beside one fsync in two no lull begins: it waits for those before it while others keep
+    // coming.
+    enum class Load : std::uint32_t { free, kept, lull_due };
+    std::atomic<Load> load_{Load::free};
+    std::atomic<std::uint32_t> load_keeper_{max_slots}; // the slot of that fsync, if it has one
     PrivateBuffers private_;
     BadMemory bad_memory_;
     std::optional<ReadOnlyTwin> read_only_;

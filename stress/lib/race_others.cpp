@@ -16,6 +16,13 @@
 
 namespace at {
 
+namespace {
+
+// Beyond the driver's bounds, for the kworker that calls fsync for an iocb (fs/aio.c, aio_fsync()).
+constexpr std::uint64_t kworker_ns = 200 * ms;
+
+} // namespace
+
 void Race::draw_other(std::uint32_t index, Random& random) {
     Slot& slot = shared_.slots[index];
     if (slot.is_sync)
@@ -43,8 +50,19 @@ void Race::draw_other(std::uint32_t index, Random& random) {
     } else {
         const std::uint32_t submitter = index / geometry_.depth;
         submitters_[submitter]->before_fsync[index] = flying_of(submitter);
+        if (keep_load())
+            load_keeper_.store(index, std::memory_order_relaxed);
         shared_.count(Counter::fsyncs);
     }
+}
+
+bool Race::keep_load() {
+    Load found = Load::free;
+    return load_.compare_exchange_strong(found, Load::kept, std::memory_order_relaxed);
+}
+
+void Race::release_load() {
+    load_.store(knobs_.real("lull") > 0 ? Load::lull_due : Load::free, std::memory_order_relaxed);
 }
 
 std::vector<std::pair<std::uint32_t, std::uint64_t>>
@@ -59,6 +77,14 @@ Race::flying_of(std::uint32_t submitter) const {
             flying.emplace_back(index, word);
     }
     return flying;
+}
+
+std::int64_t Race::flying_in(bool reads) const {
+    std::int64_t count = 0;
+    for (std::uint32_t i = 0; i < geometry_.submitters; ++i)
+        for (const auto& [index, word] : flying_of(i))
+            count += shared_.slots[index].is_read == reads;
+    return count;
 }
 
 // The submitter alone begins generations of its slots, so those named here are what they were.
@@ -80,8 +106,8 @@ void Race::overtaken_by_fsync(const std::vector<std::pair<std::uint32_t, std::ui
 }
 
 // Each request ends by its time-out and the stop that this takes; who waits for requests alone
-// waits no longer.  Only while nobody submits: a wait that was not woken ends with any request
-// after it.
+// waits no longer.  While nobody submits, a wait that was not woken does not end with a request
+// after it; beside others (Load::kept), one for too many does not end at all.
 class Race::BoundedWait {
 public:
     // `last_ns` as in judge_call_wait().
@@ -118,6 +144,7 @@ void Race::sync_file(std::uint32_t submitter, Random& random) {
     const int fd =
         other && random.below(2) ? other.get() : devices_[submitter % geometry_.devices].get();
     const auto before = flying_of(submitter);
+    const bool keeps_load = keep_load();
     const BoundedWait wait(*this, "fsync", wait_bounds_.last_ns);
     int answer = 0;
     {
@@ -127,6 +154,8 @@ void Race::sync_file(std::uint32_t submitter, Random& random) {
     const int error = answer ? errno : 0;
     const std::uint64_t returned_ns = monotonic_ns();
     wait.judge();
+    if (keeps_load)
+        release_load();
     shared_.count(Counter::fsyncs);
     if (error == 0)
         overtaken_by_fsync(before, returned_ns);
@@ -175,8 +204,15 @@ void Race::poll_until_idle(std::uint32_t submitter, Random& random) {
     // By then every request has been answered; poll(2) looks once more when its time is over
     // (fs/select.c, do_poll()), so a wake-up that was lost shows in how long it took.
     const std::uint64_t bound_ns = wait_bounds_.last_ns + 400 * ms;
-    constexpr short wanted[] = {POLLIN, POLLOUT};
-    pollfd polled{devices_[submitter % geometry_.devices].get(), wanted[random.below(2)], 0};
+    const std::int64_t limit = knobs_.integer("ring") / 2;
+    // It sleeps only where a direction has no room; and where that ends while it is about to, who
+    // looks before he joins the queue is not woken.
+    const bool full[] = {flying_in(false) >= limit, flying_in(true) >= limit};
+    if ((full[0] || full[1]) && random.below(2))
+        pause(random.logarithmic(1, 4000) * 1000ULL);
+    const bool readable = full[0] == full[1] ? random.below(2) == 0 : full[1];
+    pollfd polled{devices_[submitter % geometry_.devices].get(),
+                  static_cast<short>(readable ? POLLIN : POLLOUT), 0};
     const std::uint64_t healthy_ns = shared_.healthy_ns();
     const std::uint64_t stretched_ns = stretched_ ? stretched_->ns() : 0;
     const std::uint64_t began_ns = monotonic_ns();
@@ -207,8 +243,7 @@ void Race::poll_until_idle(std::uint32_t submitter, Random& random) {
         shared_.report(*finding);
     if (answer > 0 && (polled.revents & polled.events) && geometry_.devices == 1 &&
         !permitted_.removal && !slept_on)
-        ready_claim_.make(polled.events & POLLIN,
-                          static_cast<std::uint32_t>(knobs_.integer("ring")) / 2, began_ns,
+        ready_claim_.make(polled.events & POLLIN, static_cast<std::uint32_t>(limit), began_ns,
                           monotonic_ns());
 }
 
@@ -218,6 +253,8 @@ void Race::lull(std::uint32_t index, Random& random) {
     SubmitterState& submitter = *submitters_[index];
     const std::uint32_t own = 1U << (index % 32);
     const bool joined = lulls_.load(std::memory_order_relaxed) != 0;
+    if (!joined && load_.load(std::memory_order_relaxed) == Load::kept)
+        return;
     if (!joined) {
         lulls_.fetch_or(own, std::memory_order_relaxed);
         shared_.count(Counter::lulls);
@@ -260,6 +297,8 @@ void Race::lull(std::uint32_t index, Random& random) {
     if (setup_.cookie_in_offset && knobs_.real("position_ratio") > 0 && random.below(2))
         read_at_position(index, random);
     lulls_.fetch_and(~own, std::memory_order_relaxed);
+    Load due = Load::lull_due;
+    load_.compare_exchange_strong(due, Load::free, std::memory_order_relaxed);
 }
 
 bool Race::keeps_still() {
@@ -287,7 +326,6 @@ void Race::judge_timing(Slot& slot, std::uint32_t index) {
                 overtaken_by_fsync(found->second, slot.answered_exact_ns);
             before.erase(found);
         }
-        return; // it waits for others, whatever its own bounds
     }
     if (!setup_.cookie_in_offset || slot.is_sync || slot.destroyed ||
         !knobs_.integer("time_to_answer"))
@@ -319,6 +357,14 @@ void Race::judge_timing(Slot& slot, std::uint32_t index) {
         if (from && waits.ring_empty_ns > from + waits.unhealthy_ns)
             shared_.at_least(counter, (waits.ring_empty_ns - from - waits.unhealthy_ns) / 1000);
     };
+    if (op == Op::fsync || op == Op::fdsync) {
+        // It waits for others, each of which has its own bounds.
+        const auto finding = judge_call_wait("fsync", waits.ring_empty_ns - waits.flying_ns,
+                                             waits.unhealthy_ns, wait_bounds_.last_ns + kworker_ns);
+        if (finding && !stood_still_since(slot.submitted_ns.load(std::memory_order_relaxed)))
+            shared_.report(*finding);
+        return;
+    }
     longest(Counter::longest_wait_us, waits.flying_ns);
     longest(Counter::longest_cancel_us, waits.cancel_ns);
     const WaitVerdict verdict = judge_waits(waits, wait_bounds_);

@@ -177,6 +177,8 @@ std::uint32_t Race::length_at_limit(Random& random) const {
 
 void Race::draw_request(std::uint32_t index, Random& random) {
     Slot& slot = shared_.slots[index];
+    if (std::uint32_t keeper = index; load_keeper_.compare_exchange_strong(keeper, max_slots))
+        release_load();
     slot.op.store(Op::transfer, std::memory_order_relaxed);
     slot.bad = false;
     slot.limit = 1U << 30;
@@ -514,7 +516,9 @@ void Race::submit_loop(std::uint32_t index, Random random) {
         if (placed)
             end_placement(racer);
         if (setup_.cookie_in_offset && !stopped()) {
-            if (random.chance(knobs_.real("fsync_ratio")))
+            // One that waits beside others leaves it to these to go on.
+            if (random.chance(knobs_.real("fsync_ratio")) &&
+                load_.load(std::memory_order_relaxed) != Load::kept)
                 sync_file(index, random);
             if (random.chance(knobs_.real("position_ratio")))
                 read_at_position(index, random);
