@@ -54,6 +54,8 @@ constexpr std::uint64_t lockup_ns = 8000 * ms;
 constexpr milliseconds quiesce_bound{4000};
 // The driver's own books wait for nothing but its work queue: no grace period, no deferred fput.
 constexpr milliseconds driver_quiesce_bound{1500};
+// The most that a guest gets of bounds in healthy time, in bounds by the clock.
+constexpr std::uint64_t starved_for = 6;
 constexpr milliseconds memory_bound{1000};
 // Told to the host, which sees whether the CPU runs and where.
 constexpr std::uint64_t silence_told_ns = 2000 * ms;
@@ -512,14 +514,19 @@ private:
         const bool books_whole = run_.value(Counter::removals) == 0;
         // Polled until all is given back, or the bound is over: what is left then is a leak.
         std::vector<Finding> left;
+        const Heartbeats beating(run_);
         const std::uint64_t from = monotonic_ns();
-        const std::uint64_t until = from + static_cast<std::uint64_t>(quiesce_bound.count()) * ms;
-        const std::uint64_t driver_until =
-            from + static_cast<std::uint64_t>(driver_quiesce_bound.count()) * ms;
+        const std::uint64_t healthy_from = run_.healthy_ns();
+        // On a host with other work, or with a CPU of the guest's that is dead, by the clock too.
+        const auto over = [&](milliseconds bound) {
+            const auto bound_ns = static_cast<std::uint64_t>(bound.count()) * ms;
+            return run_.healthy_ns() - healthy_from >= bound_ns ||
+                   monotonic_ns() - from >= starved_for * bound_ns;
+        };
         for (;;) {
             left.clear();
+            bool blocked = false;
             if (drives_zcdma()) {
-                bool blocked = false;
                 const auto books = read_books(&blocked);
                 if (books) {
                     books_ = *books;
@@ -531,14 +538,16 @@ private:
                     left.push_back(*finding);
                 }
             }
+            if (blocked && !over(driver_quiesce_bound))
+                continue;
             if (!request_.shared && between_lives == BetweenLives::no)
                 for (Finding& finding : judge_system(system_before_, read_system_books()))
                     left.push_back(std::move(finding));
-            if (!left.empty() && monotonic_ns() >= driver_until)
+            if (!left.empty() && over(driver_quiesce_bound))
                 break;
             for (Finding& finding : judge_system(system_before_, read_system_books()))
                 left.push_back(std::move(finding));
-            if (left.empty() || monotonic_ns() >= until)
+            if (left.empty() || over(quiesce_bound))
                 break;
             hooks_.attend(milliseconds(10));
         }

@@ -229,18 +229,27 @@ def _bzimage(path: Path, release: str) -> Path:
     return path
 
 
+def _installs_modules(release: str) -> str:
+    target = f"$(INSTALL_MOD_PATH)/lib/modules/{release}"
+    return (
+        "modules_install:\n"
+        f"\tmkdir -p {target}/kernel/drivers\n"
+        f"\ttouch {target}/kernel/drivers/x.ko {target}/modules.builtin\n"
+    )
+
+
 def _built_tree(tree: Path, release: str) -> Path:
     _bzimage(tree / "arch/x86/boot/bzImage", release)
     config = "".join(f"CONFIG_{name}=y\n" for name in kconfig.GUEST_NEEDS)
     (tree / ".config").write_text(config + 'CONFIG_KASAN=y\nCONFIG_CC_VERSION_TEXT="sh (Debian) 1"\n')
     for name, text in (
-        ("Makefile", ""),
+        ("Makefile", _installs_modules(release)),
         ("modules.order", ""),
         ("modules.builtin", ""),
         ("include/generated/autoconf.h", ""),
         ("include/generated/utsrelease.h", f'#define UTS_RELEASE "{release}"\n'),
         ("scripts/mod/modpost", ""),
-        ("kernel/x.ko", ""),
+        ("kernel/exit.c", ""),
     ):
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         (tree / name).write_text(text)
@@ -256,7 +265,10 @@ def test_own_tree_by_path_and_by_name(tmp_path: Path) -> None:
     assert resolved.features == ("KASAN",)
     assert resolved.compiler == "sh"
     assert kernels.kbuild_argv(resolved, tmp_path, ["modules"])[-2:] == ["CC=sh", "modules"]
-    assert Path(resolved.image).is_file() and (Path(resolved.modules) / "modules.builtin").is_file()
+    assert Path(resolved.image).is_file()
+    # of what the tree installs, not of its own folder `kernel`
+    installed = sorted(each.name for each in Path(resolved.modules).rglob("*.*"))
+    assert installed == ["modules.builtin", "x.ko"]
     image = tree / "arch/x86/boot/bzImage"
     image.write_bytes(image.read_bytes() + b"built again")
     assert kernels.ensure(name).build_id != resolved.build_id
