@@ -24,6 +24,7 @@
 
 #include <libaio.h>
 
+#include "lib/driver_state.h"
 #include "lib/ledger.h"
 #include "lib/oracles/contract.h"
 #include "lib/oracles/residue.h"
@@ -174,6 +175,8 @@ private:
                             std::uint64_t returned_ns);
     std::vector<std::pair<std::uint32_t, std::uint64_t>> flying_of(std::uint32_t submitter) const;
     std::int64_t flying_in(bool reads) const; // transfers of that direction
+    std::vector<DriverRequest> kept_requests(std::uint32_t submitter) const;
+    void await_given_back(std::uint32_t submitter);
     bool keep_load();
     void release_load();
     void read_at_position(std::uint32_t submitter, Random& random);
@@ -250,6 +253,8 @@ private:
     std::atomic<std::uint32_t> quiet_{0};       // reapers may end: all was answered
     std::atomic<std::uint32_t> submissions_{0}; // bumped by each io_submit; futex
     std::atomic<std::uint32_t> submission_waiters_{0};
+    std::atomic<std::uint64_t> begun_ns_{
+        0};                               // when the last request was, or a synchronous one ended
     std::atomic<std::uint32_t> lulls_{0}; // a bit for each submitter that waits for its last
     std::atomic<std::uint32_t> still_{0}; // … and in whose lull nobody cancels or destroys either
     // Beside one fsync in two no lull begins: it waits for those before it while others keep

@@ -13,6 +13,7 @@
 
 #include "lib/futex.h"
 #include "lib/oracles/calls.h"
+#include "lib/oracles/leak.h"
 
 namespace at {
 
@@ -20,6 +21,8 @@ namespace {
 
 // Beyond the driver's bounds, for the kworker that calls fsync for an iocb (fs/aio.c, aio_fsync()).
 constexpr std::uint64_t kworker_ns = 200 * ms;
+// Of a poll that slept through a lull, before it is said that nothing kept it from being woken.
+constexpr std::uint64_t ended_for_ns = 100 * ms;
 
 } // namespace
 
@@ -183,6 +186,7 @@ void Race::read_at_position(std::uint32_t index, Random& random) {
         const Calling calling(Call::read);
         got = read(fd, submitter.scratch.data(), random.logarithmic(1, geometry_.max_length));
     }
+    begun_ns_.store(monotonic_ns(), std::memory_order_relaxed);
     const int error = got < 0 ? errno : 0;
     const off_t after = lseek(fd, 0, SEEK_CUR);
     shared_.count(Counter::sync_ios);
@@ -203,7 +207,7 @@ void Race::read_at_position(std::uint32_t index, Random& random) {
 void Race::poll_until_idle(std::uint32_t submitter, Random& random) {
     // By then every request has been answered; poll(2) looks once more when its time is over
     // (fs/select.c, do_poll()), so a wake-up that was lost shows in how long it took.
-    const std::uint64_t bound_ns = wait_bounds_.last_ns + 400 * ms;
+    const std::uint64_t bound_ns = wait_bounds_.last_ns + 250 * ms;
     const std::int64_t limit = knobs_.integer("ring") / 2;
     // It sleeps only where a direction has no room; and where that ends while it is about to, who
     // looks before he joins the queue is not woken.
@@ -216,13 +220,8 @@ void Race::poll_until_idle(std::uint32_t submitter, Random& random) {
     const std::uint64_t healthy_ns = shared_.healthy_ns();
     const std::uint64_t stretched_ns = stretched_ ? stretched_->ns() : 0;
     const std::uint64_t began_ns = monotonic_ns();
-    // What began while it slept may have kept the device busy until now.
-    const auto begun = [&] {
-        return std::array{shared_.windows.held_ns.load(std::memory_order_relaxed),
-                          std::uint64_t{submissions_.load(std::memory_order_relaxed)},
-                          shared_.value(Counter::sync_ios), shared_.value(Counter::outside)};
-    };
-    const auto before = begun();
+    const std::uint64_t held_before_ns = held_ns();
+    const std::uint64_t outside = shared_.value(Counter::outside);
     int answer = 0;
     {
         const Calling calling(Call::poll);
@@ -230,7 +229,10 @@ void Race::poll_until_idle(std::uint32_t submitter, Random& random) {
     }
     shared_.count(Counter::polls);
     const bool slept_on = answer >= 0 && monotonic_ns() - began_ns >= bound_ns / ms * ms;
-    bool idle = begun() == before;
+    // What was begun last, maybe while it slept, is over for long.
+    bool idle = shared_.value(Counter::outside) == outside &&
+                monotonic_ns() >= begun_ns_.load(std::memory_order_relaxed) + wait_bounds_.last_ns +
+                                      held_ns() - held_before_ns + ended_for_ns;
     for (std::uint32_t i = 0; i < geometry_.submitters; ++i)
         idle &= flying_of(i).empty();
     const std::uint64_t drawn_out_ns = stretched_ ? stretched_->ns() - stretched_ns : 0;
@@ -245,6 +247,40 @@ void Race::poll_until_idle(std::uint32_t submitter, Random& random) {
         !permitted_.removal && !slept_on)
         ready_claim_.make(polled.events & POLLIN, static_cast<std::uint32_t>(limit), began_ns,
                           monotonic_ns());
+}
+
+// The driver's requests whose events this submitter has seen; its slots are its own to look at.
+std::vector<DriverRequest> Race::kept_requests(std::uint32_t submitter) const {
+    std::vector<DriverRequest> kept =
+        parse_requests(read_file("/sys/kernel/debug/zcdma/zcdma0/requests").value_or(""));
+    std::erase_if(kept, [&](const DriverRequest& request) {
+        const auto index = static_cast<std::uint32_t>(request.cookie % max_slots);
+        if (!request.cookie || index / geometry_.depth != submitter)
+            return true;
+        const Slot& slot = shared_.slots[index];
+        const std::uint64_t word = slot.word.load(std::memory_order_acquire);
+        return state_of(word) != SlotState::answered || slot.destroyed ||
+               cookie_of(index, generation_of(word)) != request.cookie;
+    });
+    return kept;
+}
+
+void Race::await_given_back(std::uint32_t submitter) {
+    const std::uint64_t healthy_ns = shared_.healthy_ns();
+    const std::uint64_t held_before_ns = held_ns();
+    while (!stopped()) {
+        const std::vector<DriverRequest> kept = kept_requests(submitter);
+        if (kept.empty())
+            return;
+        const std::uint64_t since_ns = shared_.healthy_ns() - healthy_ns;
+        const std::uint64_t drawn_out_ns = held_ns() - held_before_ns;
+        if (const auto finding =
+                judge_kept(kept.front(), since_ns - std::min(since_ns, drawn_out_ns))) {
+            shared_.report(*finding);
+            return;
+        }
+        pause(2 * ms);
+    }
 }
 
 // Nobody submits until all of this submitter's requests were answered: its last interrupt is
@@ -292,6 +328,8 @@ void Race::lull(std::uint32_t index, Random& random) {
     }
     if (joined)
         return;
+    if (setup_.cookie_in_offset)
+        await_given_back(index);
     still_.fetch_and(~own, std::memory_order_relaxed);
     submitter.after_lull = true;
     if (setup_.cookie_in_offset && knobs_.real("position_ratio") > 0 && random.below(2))

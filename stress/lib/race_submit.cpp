@@ -342,6 +342,7 @@ void Race::synchronous(std::uint32_t index) {
         got = slot.is_read ? preadv(cb.aio_fildes, vector, segments, cb.u.c.offset)
                            : pwritev(cb.aio_fildes, vector, segments, cb.u.c.offset);
     }
+    begun_ns_.store(monotonic_ns(), std::memory_order_relaxed);
     slot.res = got < 0 ? -errno : got;
     slot.res2 = 0;
     slot.destroyed = false;
@@ -421,6 +422,7 @@ std::size_t Race::submit_batch(std::vector<std::uint32_t>& slots, Random& random
         if (const std::uint32_t target = choose_target(random); target < max_slots)
             cancel_one(target);
     const std::uint64_t flying_ns = monotonic_ns();
+    begun_ns_.store(flying_ns, std::memory_order_relaxed);
     const std::uint64_t flying_healthy_ns = shared_.healthy_ns();
     shared_.count(Counter::submit_calls);
     const long accepted = std::max(answer, 0);

@@ -88,6 +88,13 @@ TEST_CASE("a request before its answer has outlived its process, the tail of one
     CHECK(findings[0].signature == "leak/survivor/cancel");
 }
 
+TEST_CASE("a request whose event was seen is given back before any time-out") {
+    const auto requests =
+        at::parse_requests("cookie=0x1003 slot=3 gen=1 phase=unmap refs=timeout age_us=90000\n");
+    CHECK(!at::judge_kept(requests[0], at::kept_ns));
+    CHECK(at::judge_kept(requests[0], at::kept_ns + 1)->signature == "leak/kept/unmap/timeout");
+}
+
 TEST_CASE("a module that nothing uses can be unloaded") {
     CHECK(!at::judge_unload(true, "zcdma", ""));
     CHECK(at::judge_unload(false, "zcdma", "busy")->signature == "leak/module/zcdma");

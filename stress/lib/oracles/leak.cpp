@@ -133,6 +133,14 @@ std::vector<Finding> judge_survivors(const std::vector<DriverRequest>& requests)
     return {};
 }
 
+std::optional<Finding> judge_kept(const DriverRequest& request, std::uint64_t since_ns) {
+    if (since_ns <= kept_ns)
+        return std::nullopt;
+    return leak("kept/" + signature_of(request),
+                "a request is kept after its event: " + where_it_stands(request),
+                "request " + request.line);
+}
+
 std::optional<Finding> judge_unload(bool unloaded, const std::string& module,
                                     const std::string& why) {
     if (unloaded)
