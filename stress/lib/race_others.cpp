@@ -21,6 +21,7 @@ namespace {
 
 // Beyond the driver's bounds, for the kworker that calls fsync for an iocb (fs/aio.c, aio_fsync()).
 constexpr std::uint64_t kworker_ns = 200 * ms;
+constexpr double frequent_lulls = 0.01; // of the batches
 // Of a poll that slept through a lull, before it is said that nothing kept it from being woken.
 constexpr std::uint64_t ended_for_ns = 100 * ms;
 
@@ -65,7 +66,9 @@ bool Race::keep_load() {
 }
 
 void Race::release_load() {
-    load_.store(knobs_.real("lull") > 0 ? Load::lull_due : Load::free, std::memory_order_relaxed);
+    // Where lulls are rare, none is waited for.
+    load_.store(knobs_.real("lull") >= frequent_lulls ? Load::lull_due : Load::free,
+                std::memory_order_relaxed);
 }
 
 std::vector<std::pair<std::uint32_t, std::uint64_t>>
