@@ -179,8 +179,9 @@ static int calls_open(struct inode *inode, struct file *file)
 }
 
 /*
- * Names, with blanks between, in place of those that stand; what is named again
- * stays as it is, which spares a look-up and a grace period.
+ * Names, with blanks between, in place of those that stand.  Where there is a
+ * function that removes what was not named, what is named again stays as it is,
+ * which spares a look-up and a grace period.
  */
 static ssize_t write_names(const char __user *from, size_t len, void (*unname)(void),
 			   int (*add)(const char *name), void (*remove)(bool named_too))
@@ -199,7 +200,8 @@ static ssize_t write_names(const char __user *from, size_t len, void (*unname)(v
 	while (!ret && (name = strsep(&rest, " \n")))
 		if (*name)
 			ret = add(name);
-	remove(false);
+	if (remove)
+		remove(false);
 	mutex_unlock(&injector.lock);
 	kfree(names);
 	return ret ?: len;

@@ -208,14 +208,10 @@ static void begin_sites(void)
 }
 
 /* None that is named again stays: each turn counts anew. */
-static void sites_stay(bool named_too)
-{
-}
-
 static ssize_t sites_write(struct file *file, const char __user *from, size_t len,
 			   loff_t *pos)
 {
-	return write_names(from, len, begin_sites, add_site, sites_stay);
+	return write_names(from, len, begin_sites, add_site, NULL);
 }
 
 static const struct file_operations sites_fops = {

@@ -159,7 +159,7 @@ def name_for(path: Path) -> str:
     return add(f"own-{stem}-{paths.content_hash([str(resolved).encode()])[:4]}", path, None, None).series
 
 
-def copy_modules(parts: Parts, release: str, target: Path) -> Path:
+def _copy_modules(parts: Parts, release: str, target: Path) -> Path:
     """Installed ones as they are; those of a built tree, which has a folder `kernel` too, by its own
     Makefile."""
     if not (parts.modules / "Makefile").is_file():
@@ -192,7 +192,7 @@ def resolve(row: Row) -> Kernel:
     if not where.is_dir():
         with paths.locked(f"own-{build_id}"), paths.published(where) as scratch:
             shutil.copyfile(image, scratch / "vmlinuz")
-            copy_modules(parts, release, scratch)
+            _copy_modules(parts, release, scratch)
     options = kconfig.read(headers / ".config")
     return Kernel(
         series=row.series,
