@@ -8,8 +8,8 @@
  *
  * This file holds the module, the file operations and the probe, and is the
  * module's one translation unit: the name zcdma.o and one set of phase marks
- * serve all parts.  The engine comes first, where nothing of the driver's is
- * declared that it must not see.
+ * serve all parts.  The engines come first, where nothing of the driver's is
+ * declared that they must not see.
  */
 #include <linux/aio.h>
 #include <linux/dma-mapping.h>
@@ -24,17 +24,21 @@
 AT_DEFINE_MARKS("zcdma");
 
 #include "zcdma_engine_soft.c"
+#include "zcdma_engine_edu.c"
 #include "zcdma.h"
 #include "zcdma_pages.c"
 #include "zcdma_request.c"
 #include "zcdma_books.c"
 
+static char *engine = "soft";
+module_param(engine, charp, 0444);
+MODULE_PARM_DESC(engine, "who moves the bytes: soft, a timer; edu, QEMU's PCI device");
 static unsigned int devices = 1;
 module_param(devices, uint, 0444);
 MODULE_PARM_DESC(devices, "nodes, 1..8");
 static unsigned int mem_mb = 16;
 module_param(mem_mb, uint, 0444);
-MODULE_PARM_DESC(mem_mb, "memory of each device, 1..256 MiB");
+MODULE_PARM_DESC(mem_mb, "soft engine: memory of each device, 1..256 MiB");
 static unsigned int ring = 256;
 module_param(ring, uint, 0444);
 MODULE_PARM_DESC(ring, "descriptors, 16..4096, a power of two");
@@ -364,6 +368,17 @@ static enum zc_cancel_mode zc_parse_cancel(const char *name)
 	return match_string(names, ARRAY_SIZE(names), name);
 }
 
+static bool zc_is_edu(void)
+{
+	return !strcmp(engine, "edu");
+}
+
+/* Of a card it is the card that accesses memory. */
+static struct device *zc_dma_device(struct platform_device *pdev)
+{
+	return zc_is_edu() ? pdev->dev.parent : &pdev->dev;
+}
+
 static struct zc_dev *zc_new_dev(struct platform_device *pdev)
 {
 	struct zc_dev *dev = kzalloc(sizeof(*dev), GFP_KERNEL);
@@ -371,13 +386,12 @@ static struct zc_dev *zc_new_dev(struct platform_device *pdev)
 	if (!dev)
 		return NULL;
 	kref_init(&dev->kref);
-	dev->dma_dev = &pdev->dev;
+	dev->dma_dev = zc_dma_device(pdev);
 	snprintf(dev->name, sizeof(dev->name), ZC_NAME "%d", pdev->id);
 	dev->cancel_mode = zc_parse_cancel(cancel);
-	dev->mem_bytes = mem_mb << 20;
 	dev->size = ring;
 	dev->halted = true;
-	dev->ops = &zcdma_engine_soft;
+	dev->ops = zc_is_edu() ? &zcdma_engine_edu : &zcdma_engine_soft;
 	init_rwsem(&dev->gate);
 	spin_lock_init(&dev->lock);
 	spin_lock_init(&dev->live_lock);
@@ -399,7 +413,7 @@ static struct zc_dev *zc_new_dev(struct platform_device *pdev)
 static int zcdma_probe(struct platform_device *pdev)
 {
 	struct zcdma_engine_config config = {
-		.dma_dev = &pdev->dev,
+		.dma_dev = zc_dma_device(pdev),
 		.mem_bytes = mem_mb << 20,
 		.latency_ns = latency_ns,
 		.burst = burst,
@@ -432,6 +446,7 @@ static int zcdma_probe(struct platform_device *pdev)
 	zc_start_engine(dev);
 	spin_unlock_irq(&dev->lock);
 
+	dev->mem_bytes = zc_read(dev, ZCDMA_MEM_BYTES);
 	dev->misc.minor = MISC_DYNAMIC_MINOR;
 	dev->misc.name = dev->name;
 	dev->misc.fops = &zcdma_fops;
@@ -500,7 +515,8 @@ static struct platform_device *zc_pdevs[ZC_MAX_DEVICES];
 
 static bool zc_parameters_valid(void)
 {
-	return devices >= 1 && devices <= ZC_MAX_DEVICES && mem_mb >= 1 && mem_mb <= 256 &&
+	return (zc_is_edu() || !strcmp(engine, "soft")) &&
+	       devices >= 1 && devices <= ZC_MAX_DEVICES && mem_mb >= 1 && mem_mb <= 256 &&
 	       ring >= 16 && ring <= 4096 && is_power_of_2(ring) &&
 	       zc_timeout_ms >= 1 && zc_timeout_ms <= 60000 &&
 	       zc_stop_ms >= 1 && zc_stop_ms <= 1000 && latency_ns <= NSEC_PER_SEC &&
@@ -510,12 +526,20 @@ static bool zc_parameters_valid(void)
 	       (int)zc_parse_cancel(cancel) >= 0;
 }
 
+static void zc_unregister_device(unsigned int i)
+{
+	platform_device_unregister(zc_pdevs[i]);
+	zc_pdevs[i] = NULL;
+}
+
 static void zc_unregister_devices(void)
 {
 	unsigned int i;
 
 	for (i = 0; i < ZC_MAX_DEVICES; i++)
-		platform_device_unregister(zc_pdevs[i]);
+		zc_unregister_device(i);
+	if (zc_is_edu())
+		zcdma_edu_exit();
 }
 
 static int zc_register_devices(void)
@@ -524,12 +548,21 @@ static int zc_register_devices(void)
 		.name = ZC_NAME,
 		.dma_mask = DMA_BIT_MASK(64),
 	};
+	int err = zc_is_edu() ? zcdma_edu_init(zc_unregister_device) : 0;
 	unsigned int i;
 
+	if (err)
+		return err;
 	for (i = 0; i < devices; i++) {
 		struct platform_device *pdev;
 
 		info.id = i;
+		info.parent = zc_is_edu() ? zcdma_edu_card(i) : NULL;
+		if (zc_is_edu() && !info.parent) {
+			pr_err("zcdma: %u devices asked for, and %u edu cards are there\n", devices, i);
+			zc_unregister_devices();
+			return -ENODEV;
+		}
 		pdev = platform_device_register_full(&info);
 		if (IS_ERR(pdev)) {
 			zc_unregister_devices();

@@ -1000,7 +1000,7 @@ static struct zcdma_engine *soft_create(const struct zcdma_engine_config *config
 	return e;
 }
 
-const struct zcdma_engine_ops zcdma_engine_soft = {
+static const struct zcdma_engine_ops zcdma_engine_soft = {
 	.name = "soft",
 	.create = soft_create,
 	.destroy = soft_destroy,

@@ -147,6 +147,4 @@ struct zcdma_engine_ops {
 	void (*unplug)(struct zcdma_engine *engine);
 };
 
-extern const struct zcdma_engine_ops zcdma_engine_soft;
-
 #endif /* ZCDMA_REGS_H */

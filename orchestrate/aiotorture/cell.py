@@ -111,10 +111,16 @@ class Bench:
     def spec(self, cell: Cell) -> SubjectSpec:
         variant = Variant.PERF if cell.perf else Variant.PLAIN
         kernel = self.kernels[cell.kernel]
-        preload = targets.named(cell.target).preload(kernel)
+        target = targets.named(cell.target)
         bounces = cell.plan.scenario.knob("bounce") == "1"
         return SubjectSpec(
-            kernel, cell.cpus, variant, preload, extra_cmdline=(BOUNCE,) if bounces else ()
+            kernel,
+            cell.cpus,
+            variant,
+            target.preload(kernel),
+            extra_cmdline=(BOUNCE,) if bounces else (),
+            # where an IOMMU translates nothing bounces (drivers/iommu/dma-iommu.c)
+            hardware=dataclasses.replace(target.hardware, iommu=target.hardware.iommu and not bounces),
         )
 
 

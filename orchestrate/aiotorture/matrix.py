@@ -79,6 +79,15 @@ def cell_seed(seed: int, cell_id: str) -> int:
     return int.from_bytes(digest[:8], "little") >> (64 - SEED_BITS)
 
 
+def _check_faults(target: str, faults: str) -> None:
+    known = targets.named(target).faults
+    if known is None:
+        return
+    for fault in parse_faults(faults)[0]:
+        if (fault.phase, fault.action) not in known:
+            raise ConfigurationError(f"target {target} has no fault {fault.phase} {fault.action}")
+
+
 def _check(words: Sequence[str], known: Sequence[str], what: str) -> None:
     for word in words:
         if word not in known:
@@ -98,10 +107,10 @@ def _named_plans(selection: Selection, names: list[str], table: dict[str, Any]) 
     if selection.faults is None:
         return {name: table["plan"][name] for name in names}
     try:
-        parse_faults(selection.faults)
+        faults, windows = parse_faults(selection.faults)
     except PlanError as error:
         raise ConfigurationError(f"--faults: {error}") from error
-    text = "; ".join(line for line in selection.faults.splitlines() if line.strip())
+    text = "; ".join(map(str, (*faults, *windows)))
     return {"custom": {"faults": text, "knobs": {}}}
 
 
@@ -117,7 +126,7 @@ def _controls(
     cells = []
     # drivers and files are judged by the oracles that zcdma's planted bugs try
     rows = {targets.named(name).row for name in chosen}
-    tried = {"poll", targets.GADGET} & rows | ({"zcdma"} if rows - {"poll"} else set())
+    tried = {"poll", targets.GADGET, targets.EDU} & rows | ({"zcdma"} if rows - {"poll"} else set())
     source = kernels.row_of(series).source if series != "local" else ""
     for entry in table["control"]:
         target = entry.get("target", "zcdma")
@@ -127,7 +136,7 @@ def _controls(
         cell_id = f"{series}-control-{planted}"
         row = table["plan"][entry["plan"]]
         seed = cell_seed(selection.seed, cell_id)
-        knobs = {"time": time, **row["knobs"], **entry.get("knobs", {})}
+        knobs = {"time": time, **targets.named(target).knobs, **row["knobs"], **entry.get("knobs", {})}
         knobs["time"] = stretched(knobs["time"], kernels.slowdown(series))
         cells.append(
             Cell(
@@ -216,7 +225,7 @@ def cells(selection: Selection) -> list[Cell]:
     time = selection.time or profile["time"]
     _share(time, profile["time"])
     mutant = build.find_mutant(selection.mutant) if selection.mutant else None
-    if mutant and chosen_targets != ["zcdma"]:
+    if mutant and not all(targets.named(name).builds for name in chosen_targets):
         raise ConfigurationError("--mutant: the planted bugs are zcdma's")
     chosen: list[Cell] = []
     if mutant is None:
@@ -240,6 +249,7 @@ def cells(selection: Selection) -> list[Cell]:
                     knobs = {"time": time, **targets.named(target).knobs}
                     one_cpu = table["one_cpu"]["knobs"] if target == "zcdma" and cpus == 1 else {}
                     knobs |= {**one_cpu, **row["knobs"], **own_knobs}
+                    _check_faults(target, row["faults"])
                     knobs["time"] = selection.time or stretched(knobs["time"], slowdown)
                     chosen.append(
                         Cell(
@@ -250,7 +260,7 @@ def cells(selection: Selection) -> list[Cell]:
                             cpus=cpus,
                             plan=_plan(scenario, knobs, row["faults"], seed),
                             mutant=mutant,
-                            minima_scale=_share(knobs["time"], full),
+                            minima_scale=_share(knobs["time"], full) * targets.named(target).pace,
                             perf=selection.perf,
                         )
                     )

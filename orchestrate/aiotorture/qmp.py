@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,11 +64,18 @@ class Qmp:
         self.command("getfd", _handle=handle, fdname=name)
 
     def command(
-        self, name: str, timeout_s: float = 10.0, _handle: int | None = None, **arguments: Any
+        self,
+        name: str,
+        timeout_s: float = 10.0,
+        _handle: int | None = None,
+        _as_they_are: Mapping[str, Any] | None = None,
+        **arguments: Any,
     ) -> Any:
+        """`arguments` with a hyphen for each underscore in their names, and others as they are."""
         request: dict[str, Any] = {"execute": name}
-        if arguments:
-            request["arguments"] = {key.replace("_", "-"): v for key, v in arguments.items()}
+        named = {key.replace("_", "-"): v for key, v in arguments.items()} | dict(_as_they_are or {})
+        if named:
+            request["arguments"] = named
         try:
             self._sock.settimeout(timeout_s)
             line = json.dumps(request).encode() + b"\n"

@@ -23,6 +23,7 @@ from pathlib import Path
 from aiotorture import accel, paths, processes
 from aiotorture.agentlink import AgentLink, LinkClosed, NoAnswer
 from aiotorture.errors import HarnessError
+from aiotorture.hardware import Hardware
 from aiotorture.qmp import Qmp, QmpClosed, QmpError
 
 MEMORY_MIB = 256
@@ -64,6 +65,7 @@ class Machine:
     accel: str
     network: bool = False
     memory_mib: int = MEMORY_MIB
+    hardware: Hardware = Hardware()
 
     def key(self) -> str:
         return paths.content_hash(
@@ -80,7 +82,7 @@ def _devices(machine: Machine, memory: str, monitor_fd: int, port_fd: int) -> li
     words = [
         "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
         "-accel", accel.ACCEL_OPTION[machine.accel], "-cpu", cpu,
-        "-M", "pc,usb=off,vmport=off,memory-backend=ram", "-smp", str(machine.cpus),
+        *machine.hardware.machine_words(), "-smp", str(machine.cpus),
         "-m", f"{machine.memory_mib}M",
         "-object", f"memory-backend-file,id=ram,size={machine.memory_mib}M,{memory}",
         "-chardev", f"socket,id=monitor,fd={monitor_fd}",
@@ -304,7 +306,8 @@ def network_devices(machine: Machine, forward: str = "") -> list[str]:
 
 @contextlib.contextmanager
 def restored(machine: Machine, folder: Path, forward: str = "") -> Iterator[Qemu]:
-    """A running copy of the ready guest; it and its files are gone when the context ends."""
+    """A running copy of the ready guest, with its hardware plugged in; it and its files are gone when
+    the context ends."""
     ready = make_ready(machine)
     folder.mkdir(parents=True, exist_ok=True)
     state = os.open(ready / "state", os.O_RDONLY)
@@ -324,6 +327,7 @@ def restored(machine: Machine, folder: Path, forward: str = "") -> Iterator[Qemu
             qemu.qmp.await_status(
                 "query-status", {"paused", "running"}, {"internal-error"}, MONITOR_TIMEOUT_S
             )
+            machine.hardware.plug(qemu.qmp, folder)
             qemu.qmp.command("cont")
             yield qemu
         except (QmpClosed, QmpError) as error:

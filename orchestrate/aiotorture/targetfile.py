@@ -7,6 +7,8 @@
     needs = ["null_blk", "?crc32c"]   the kernel's own modules, loaded first; ? where there is one
     set_up = ["…"]  tear_down = ["…"] shell commands in the guest, after loading, before unloading
     marks = true                      the module has fault/aiotorture.h's marks
+    devices = ["nvme drive=64M"]      QEMU's, for a guest (aiotorture.hardware); at most eight
+    iommu = true                      the guest's devices are behind one
 
     [request]                         what a request may be; sizes may carry K, M, G
     align  min_len  max_len  memory  direct  bytes  cookie  timeout  depth  vectored  fsync  position
@@ -28,14 +30,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aiotorture import build, initramfs, kernelmodule, kernels, paths, processes
+from aiotorture import build, hardware, initramfs, kernelmodule, kernels, paths, processes
 from aiotorture.errors import ConfigurationError, HarnessError
+from aiotorture.hardware import Hardware
 from aiotorture.kernelpatch import KernelPatch
 from aiotorture.kernels import Kernel
 from aiotorture.plan import duration_ns, size_bytes
 
 FIELDS = frozenset(
-    "name node source module parameters needs set_up tear_down marks sites request cancel image may_fail".split()
+        "name node source module parameters needs set_up tear_down marks sites request cancel image may_fail "
+    "devices iommu".split()
 )
 REQUEST_FIELDS = frozenset(
     "align min_len max_len memory direct bytes cookie timeout depth vectored fsync position".split()
@@ -78,6 +82,7 @@ class TargetFile:
     # of the kernel's own modules among `needs`; planted bugs and repairs, never in a file
     patches: tuple[KernelPatch, ...] = ()
     image: Image | None = None
+    hardware: Hardware = Hardware()
     knobs: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -86,7 +91,6 @@ class TargetFile:
         if self.module is not None:
             return self.module.stem.replace("-", "_")
         return self.name.replace("-", "_")
-
 
     @property
     def under_test(self) -> frozenset[str]:
@@ -194,8 +198,16 @@ class _Reader:
             marks=self._flag(table, "marks", False),
             sites=self._sites(),
             image=self._image(),
+            hardware=self._hardware(),
             knobs=self._knobs(),
         )
+
+    def _hardware(self) -> Hardware:
+        try:
+            devices = hardware.devices(self._texts("devices"))
+        except ValueError as error:
+            raise self._wrong(f"'devices': {error}") from error
+        return Hardware(devices, iommu=self._flag(self._table, "iommu", False))
 
     def _sites(self) -> tuple[str, ...]:
         named = self._texts("sites")

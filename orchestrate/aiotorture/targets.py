@@ -2,6 +2,7 @@
 
     zcdma         our driver and fail_injector, built for the kernel
     poll          the kernel's own IOCB_CMD_POLL; nothing is loaded, so it runs on any machine
+    zcdma-edu     the same driver on eight `edu` PCI devices behind an IOMMU: real DMA, real MSIs
     file          every file-… below
     file-NAME     a block device or a file system of the kernel: orchestrate/targets/
     functionfs    the kernel's USB gadget drivers, on dummy_hcd: orchestrate/targets/gadget/
@@ -19,6 +20,7 @@ from pathlib import Path
 from aiotorture import build, initramfs, kernelimage, kernelpatch, paths, sites, targetfile
 from aiotorture.agentlink import Json
 from aiotorture.errors import ConfigurationError, HarnessError
+from aiotorture.hardware import Device, Hardware
 from aiotorture.kernels import Kernel
 from aiotorture.lanes.base import ModuleThere, Preload, Subject
 from aiotorture.plan import Plan
@@ -34,6 +36,21 @@ WRITTEN_BACK_MIB = 64
 REMOVING = frozenset({"removal_under_load"})
 FILE_GROUP = "file"
 OWN = "own"
+EDU = "zcdma-edu"
+# Of the cards (driver/zcdma_engine_edu.c): each is a memory of 4032 bytes that takes 100 ms for any
+# transfer, one at a time.
+EDU_CARDS = 8
+EDU_KNOBS = {
+    "engine": "edu", "devices": str(EDU_CARDS), "memory": "4032", "min_len": "1", "max_len": "128",
+    "submitters": "8", "depth": "3", "timeout_ms": "4000", "stop_ms": "500",
+}  # fmt: skip
+_RESOURCE = ("fail", "delay", "nomem")
+EDU_FAULTS = frozenset(
+    [(phase, action) for phase in ("submit", "pin", "map", "queue") for action in _RESOURCE]
+    + [("start", action) for action in ("delay", "drop", "dup", "short", "corrupt", "late")]
+    + [("irq", action) for action in ("delay", "drop", "dup")]
+    + [(phase, "delay") for phase in ("complete", "cancel", "unmap", "unpin", "free")]
+)
 GADGET = "gadget"
 
 
@@ -42,7 +59,8 @@ class Target:
     """One target. `builds`: the modules of this repository belong to it. `node`: what is opened,
     empty for a scenario that opens its own files. `row`: whose plans in matrix.toml it runs.
     `knobs`: what it says to every plan. `device`: a pattern of the functions that play the device;
-    `comes_and_goes`: of those that run when a device comes or goes."""
+    `comes_and_goes`: of those that run when a device comes or goes. `pace`: how much of the contention
+    that a race of zcdma owes a race of it can have."""
 
     name: str
     lanes: tuple[str, ...]
@@ -53,6 +71,10 @@ class Target:
     knobs: Mapping[str, str] = field(default_factory=dict)
     device: str = ""
     comes_and_goes: str = ""
+    hardware: Hardware = Hardware()
+    pace: float = 1.0
+    # faults that its device knows, as (phase, action); None: all
+    faults: frozenset[tuple[str, str]] | None = None
 
     def modules(self, kernel: Kernel, mutant: build.Mutant | None) -> build.ModuleSet:
         """Built, and told apart by their build id; `files` are those of this repository."""
@@ -69,7 +91,7 @@ class Target:
         module, what another needs before its module."""
         if self.builds:
             return _written_back(kernel)
-        if self.described is None or not self.described.needs:
+        if self.described is None or not self.described.needs or self.hardware.devices:
             return None
         modules = tuple(
             ModuleThere(_path_of(each.name), each.content, each.parameters)
@@ -178,7 +200,13 @@ def _written_back(kernel: Kernel) -> Preload | None:
 _BUILT_IN = (
     Target(
         "zcdma", ("qemu", "lab"), row="zcdma", builds=True, node="/dev/zcdma0",
-        device=r"soft_|engine_|books_|requests_show", comes_and_goes=r"zcdma_(probe|remove)",
+        device=r"soft_|edu_|engine_|books_|requests_show", comes_and_goes=r"zcdma_(probe|remove)",
+    ),  # fmt: skip
+    Target(
+        EDU, ("qemu",), row=EDU, builds=True, node="/dev/zcdma0",
+        device=r"soft_|edu_|engine_|books_|requests_show", comes_and_goes=r"zcdma_(probe|remove)",
+        knobs=EDU_KNOBS, hardware=Hardware((Device("edu"),) * EDU_CARDS, iommu=True), pace=0.05,
+        faults=EDU_FAULTS,
     ),  # fmt: skip
     Target("poll", ("qemu", "lab", "local"), row="poll"),
 )
@@ -193,6 +221,7 @@ def _of_file(path: Path, row: str) -> Target:
         node=described.node,
         described=described,
         knobs=described.knobs,
+        hardware=described.hardware,
     )
 
 

@@ -44,10 +44,11 @@ Geometry geometry_of(const KnobValues& knobs) {
     g.device_bytes = static_cast<std::uint64_t>(knobs.integer("memory"));
     if (!g.device_bytes)
         g.device_bytes = std::uint64_t{get("mem_mb")} << 20;
-    if (g.device_bytes < 2 * std::uint64_t{g.max_length} + page_bytes)
+    // The last bytes of the device are nobody's: requests that reach beyond its end begin there.
+    const std::uint64_t end_bytes = std::min<std::uint64_t>(page_bytes, g.device_bytes / 8);
+    if (g.device_bytes < 2 * std::uint64_t{g.max_length} + end_bytes)
         throw PlanError("max_len does not fit into the device's memory");
-    // The last page of the device is nobody's: requests that reach beyond its end begin there.
-    g.region_bytes = std::min<std::uint64_t>((g.device_bytes - g.max_length - page_bytes) / g.slots,
+    g.region_bytes = std::min<std::uint64_t>((g.device_bytes - g.max_length - end_bytes) / g.slots,
                                              std::uint64_t{4} * g.max_length);
     g.region_bytes -= g.region_bytes % g.align;
     if (g.region_bytes < g.max_length)

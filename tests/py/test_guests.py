@@ -129,6 +129,16 @@ def test_a_planted_bug_fails_and_its_token_replays(tmp_path: Path) -> None:
     assert json.loads(again.stdout)["hits"] == 1
 
 
+def test_cards_that_are_let_finish_pass_and_an_iommu_tells_of_one_that_was_not(tmp_path: Path) -> None:
+    said = run(tmp_path / "run", "--target", "zcdma-edu", "-k", "control-timeout or edu-flush and submit")
+    assert said.returncode == 0, said.stdout
+    cells = {cell.id.split("-", 1)[1]: cell for cell in results.read(tmp_path / "run").cells}
+    passed = cells["zcdma-edu-submit_cancel_race-edu-flush-2cpu"]
+    assert passed.verdict is Verdict.PASS and passed.counters["cancel_won"] > 0
+    told = [f.title for f in cells["control-timeout-without-stop"].findings if f.oracle == "kernel-log"]
+    assert any(title.startswith("IOMMU fault: DMA Write") for title in told)
+
+
 def test_a_qemu_killed_from_outside_is_a_miss_and_the_rest_goes_on(
     started: subprocess.Popen[str], tmp_path: Path
 ) -> None:

@@ -103,6 +103,7 @@ def test_asking_for_a_mutant_replaces_the_controls() -> None:
         (Selection(mutant="x"), "unknown mutant 'x'"),
         (Selection(faults="fault irq explode"), "--faults"),
         (Selection(time="soon"), "--time"),
+        (Selection(targets=("zcdma-edu",), faults="start stall"), "zcdma-edu has no fault start stall"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(selection: Selection, words: str) -> None:
@@ -132,6 +133,22 @@ def test_one_cpu_gets_a_slower_device_where_the_plan_does_not_say_how_slow() -> 
     assert latency == {(1, "200000"), (2, None)}
     slow = {c.plan.scenario.knob("latency_ns") for c in every if "-slow-device-" in c.id}
     assert slow == {"2000000"}
+
+
+def test_the_word_fault_may_be_left_out() -> None:
+    chosen = matrix.cells(Selection(faults="irq delay p=0.5 delay=1ms\nfault start drop"))
+    plans = {str(cell.plan).split("\n", 1)[1] for cell in chosen if not cell.control}
+    assert all(p.startswith("fault irq delay p=0.5 delay=1ms\nfault start drop\n") for p in plans)
+
+
+def test_cards_have_a_control_of_their_own_and_owe_what_cards_can_do() -> None:
+    chosen = matrix.cells(Selection(targets=("zcdma-edu",)))
+    controls = {cell.id: cell for cell in chosen if cell.control}
+    edu = controls["6.1-control-timeout-without-stop"]
+    assert edu.target == "zcdma-edu" and edu.plan.scenario.knob("engine") == "edu"
+    raced = [cell for cell in chosen if not cell.control]
+    assert {cell.plan.scenario.knob("engine") for cell in raced} == {"edu"}
+    assert all(cell.minima_scale < 0.05 for cell in raced)
 
 
 def test_a_time_may_be_given_in_minutes() -> None:

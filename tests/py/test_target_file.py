@@ -9,6 +9,7 @@ import pytest
 from aiotorture import kernels, matrix, targetfile, targets
 from aiotorture.cli import main
 from aiotorture.errors import ConfigurationError
+from aiotorture.hardware import Device, Hardware
 from aiotorture.matrix import Selection
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,7 +34,7 @@ def test_the_example_reads() -> None:
 
 def test_every_target_of_the_repository_reads() -> None:
     chosen = targets.expanded(["file"])
-    assert {"file-ext4", "file-null_blk", "file-loop", "file-scsi_debug"} <= set(chosen)
+    assert {"file-ext4", "file-null_blk", "file-loop", "file-nvme", "file-scsi_debug"} <= set(chosen)
     for name in chosen:
         target = targets.named(name)
         assert target.name == name
@@ -70,6 +71,11 @@ def test_a_target_runs_its_own_plans_with_its_own_knobs() -> None:
         (SOUND + 'module = "absent.ko"', "does not exist"),
         (SOUND + 'source = "."\nmodule = "x.ko"', "exclude each other"),
         (SOUND + 'set_up = "one"', "'set_up' is no list"),
+        (SOUND + 'devices = ["Edu"]', "'devices': 'Edu' does not begin with the name of a QEMU device"),
+        (SOUND + 'devices = ["nvme drive=0"]', "'devices': 'drive=0' is not above 0"),
+        (SOUND + 'devices = ["nvme serial"]', "'devices': 'serial' is no property=value"),
+        (SOUND + f"devices = {['edu'] * 9}", "'devices': 9 devices, and there is room for 8"),
+        (SOUND + 'iommu = "on"', "neither true nor false"),
         (SOUND + 'needs = ["loop max_loop=4"]\nsites = ["lop"]', "'sites': 'lop' is none of 'needs'"),
         ("name = x", "line 1"),
     ],
@@ -80,6 +86,26 @@ def test_what_is_wrong_is_one_line_with_the_file_in_it(tmp_path: Path, text: str
         targetfile.load(path)
     said = str(caught.value)
     assert words in said and str(path) in said and "\n" not in said
+
+
+def test_devices_are_plugged_in_behind_ports_of_a_machine_that_has_them(tmp_path: Path) -> None:
+    text = SOUND + 'devices = ["edu", "nvme drive=64M max_ioqpairs=2"]\niommu = true\n'
+    hardware = targetfile.load(written(tmp_path, text)).hardware
+    assert hardware.devices[1] == Device("nvme", (("max_ioqpairs", "2"),), 64 << 20)
+    words = " ".join(hardware.machine_words())
+    assert "q35" in words and "intel-iommu" in words
+    assert "id=port1" in words and "id=port2" not in words
+    assert hardware.cmdline == ("intel_iommu=on", "iommu.strict=1")
+
+
+def test_a_target_without_devices_has_the_usual_machine(tmp_path: Path) -> None:
+    hardware = targetfile.load(written(tmp_path, SOUND)).hardware
+    assert hardware == Hardware() and hardware.cmdline == ()
+    assert hardware.machine_words()[1].startswith("pc,")
+
+
+def test_what_needs_its_devices_is_not_set_up_before_they_are_there() -> None:
+    assert targets.named("file-nvme").preload(kernels.host()) is None
 
 
 def test_the_command_says_it_with_status_2(

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from aiotorture.agentlink import AgentLink
+from aiotorture.hardware import Hardware
 from aiotorture.kernels import Kernel
 
 
@@ -57,6 +58,7 @@ class SubjectSpec:
     variant: Variant = Variant.PLAIN
     preload: Preload | None = None
     extra_cmdline: tuple[str, ...] = ()
+    hardware: Hardware = Hardware()  # of a guest; a board has what it has
 
 
 @dataclass(frozen=True)

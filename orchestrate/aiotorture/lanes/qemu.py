@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from aiotorture import accel, build, guestperf, initramfs, readyguest
+from aiotorture import accel, build, guestperf, hardware, initramfs, readyguest
 from aiotorture.agentlink import NoAnswer
 from aiotorture.errors import HarnessError
 from aiotorture.lanes.base import Fate, Lane, Starvation, Subject, SubjectSpec, Variant
@@ -218,9 +218,12 @@ class QemuLane(Lane):
                 kernel_id=f"{spec.kernel.identity} {spec.kernel.build_id}",
                 initramfs=initramfs.write(self._root(spec)),
                 cpus=spec.cpus,
-                cmdline=" ".join([readyguest.CMDLINE, *spec.kernel.cmdline, *spec.extra_cmdline]),
+                cmdline=" ".join(
+                    [readyguest.CMDLINE, *spec.kernel.cmdline, *spec.extra_cmdline, *spec.hardware.cmdline]
+                ),
                 accel=self._accel,
                 memory_mib=memory_mib(spec.variant),
+                hardware=spec.hardware,
             )
         return self._machines[spec]
 
@@ -241,4 +244,6 @@ class QemuLane(Lane):
                 qemu.link.hello(HELLO_TIMEOUT_S)
             except NoAnswer as error:
                 raise HarnessError(f"the restored guest does not answer: {error}") from error
+            if spec.hardware.devices:
+                qemu.link.execute(["/bin/sh", "-c", f"echo 1 > {hardware.RESCAN}"], HELLO_TIMEOUT_S)
             yield subject
