@@ -24,7 +24,11 @@
 AT_DEFINE_MARKS("zcdma");
 
 #include "zcdma_engine_soft.c"
+#ifdef CONFIG_PCI
 #include "zcdma_engine_edu.c"
+#else
+#include "zcdma_engine_none.h"
+#endif
 #include "zcdma.h"
 #include "zcdma_pages.c"
 #include "zcdma_request.c"
@@ -368,9 +372,16 @@ static enum zc_cancel_mode zc_parse_cancel(const char *name)
 	return match_string(names, ARRAY_SIZE(names), name);
 }
 
+static int zc_parse_engine(const char *name)
+{
+	static const char * const names[] = { "soft", "edu" };
+
+	return match_string(names, ARRAY_SIZE(names), name);
+}
+
 static bool zc_is_edu(void)
 {
-	return !strcmp(engine, "edu");
+	return zc_parse_engine(engine) == 1;
 }
 
 /* Of a card it is the card that accesses memory. */
@@ -515,7 +526,7 @@ static struct platform_device *zc_pdevs[ZC_MAX_DEVICES];
 
 static bool zc_parameters_valid(void)
 {
-	return (zc_is_edu() || !strcmp(engine, "soft")) &&
+	return zc_parse_engine(engine) >= 0 &&
 	       devices >= 1 && devices <= ZC_MAX_DEVICES && mem_mb >= 1 && mem_mb <= 256 &&
 	       ring >= 16 && ring <= 4096 && is_power_of_2(ring) &&
 	       zc_timeout_ms >= 1 && zc_timeout_ms <= 60000 &&

@@ -14,7 +14,6 @@ namespace {
 
 constexpr std::uint64_t period_ns = 2000000;
 constexpr std::uint64_t credit_ns = 4000000;
-constexpr std::uint64_t stall_ns = 25000000;
 
 } // namespace
 

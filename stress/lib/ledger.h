@@ -291,6 +291,7 @@ constexpr auto counters_count = static_cast<std::uint32_t>(Counter::count);
 
 constexpr std::uint32_t max_cpus = 64;
 constexpr std::uint32_t stalls_kept = 16;
+constexpr std::uint64_t stall_ns = 25000000; // a CPU that shows nothing for so long has stood still
 
 struct Stall {
     std::atomic<std::uint64_t> end_ns;
@@ -300,7 +301,7 @@ struct Stall {
 struct alignas(64) Heartbeat {
     std::atomic<std::uint64_t> healthy_ns; // time in which this CPU was seen to schedule
     std::atomic<std::uint64_t> last_ns;
-    std::atomic<std::uint32_t> stalls; // of more than 25 ms
+    std::atomic<std::uint32_t> stalls; // of more than stall_ns
     Stall stall[stalls_kept];
 };
 

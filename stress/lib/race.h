@@ -181,6 +181,7 @@ private:
     void release_load();
     void read_at_position(std::uint32_t submitter, Random& random);
     void lull(std::uint32_t submitter, Random& random);
+    void watch_sleepers();
     void poll_until_idle(std::uint32_t submitter, Random& random);
     void judge_timing(Slot& slot, std::uint32_t index);
     void note_late(LateKind kind, std::uint32_t index, std::uint64_t begin_ns,
@@ -274,6 +275,7 @@ private:
     std::atomic<std::uint32_t> storm_{0};   // the number of the storm that rages
     std::atomic<std::uint32_t> stormed_{0}; // threads that are done with it
     ReadyClaim ready_claim_;
+    std::atomic<std::uint32_t> sleeps_{0}; // bumped by whoever is about to sleep in poll(2)
     double sync_ratio_;
 };
 

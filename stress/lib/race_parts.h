@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "lib/poll_sleeper.h"
 #include "lib/race.h"
 #include "lib/racer.h"
 
@@ -38,6 +39,7 @@ struct Race::SubmitterState {
     std::vector<std::uint64_t> dwell_until; // of each own slot
     // What flew when an own slot's fsync was submitted: slot and word.
     std::map<std::uint32_t, std::vector<std::pair<std::uint32_t, std::uint64_t>>> before_fsync;
+    PollSleeper sleeper;
     bool after_lull = false; // what is drawn next meets an idle device
     Fd positioned;           // read(2) at its position
     std::vector<std::byte> scratch;

@@ -25,6 +25,7 @@
 #include "lib/oracles/leak.h"
 #include "lib/oracles/lost.h"
 #include "lib/oracles/module_memory.h"
+#include "lib/oracles/timing.h"
 #include "lib/random.h"
 #include "lib/scenario.h"
 #include "lib/site_turns.h"
@@ -553,7 +554,18 @@ private:
         }
         for (const Finding& finding : left)
             run_.report(finding);
+        if (drives_zcdma() && books_whole && books_.count("engine_resets"))
+            if (const auto finding = judge_resets(books_.at("engine_resets"), stalls(),
+                                                  wait_bounds(setup_.plan, setup_.bound.knobs)))
+                run_.report(*finding);
         collect();
+    }
+
+    std::uint64_t stalls() const {
+        std::uint64_t all = 0;
+        for (std::uint32_t cpu = 0; cpu < run_.cpus; ++cpu)
+            all += run_.heartbeats[cpu].stalls.load(std::memory_order_relaxed);
+        return all;
     }
 
     bool drives_zcdma() const {

@@ -81,6 +81,12 @@ TEST_CASE("a sleeper in poll is woken before the driver is idle") {
     CHECK(named(at::judge_sleeper(true, true, 450 * ms, 300 * ms)).empty());
 }
 
+TEST_CASE("a sleeper in poll is woken when what it waits for is there, not by what comes next") {
+    CHECK(named(at::judge_overslept(true, 50 * ms)) == "ledger/lost/poll-ready");
+    CHECK(named(at::judge_overslept(true, 20 * ms)).empty());  // on its way
+    CHECK(named(at::judge_overslept(false, 50 * ms)).empty()); // woken, and waits for a CPU
+}
+
 TEST_CASE("poll answers what it was asked, and of a removed device that it is gone") {
     CHECK(named(at::judge_revents(POLLIN, POLLIN, false)).empty());
     CHECK(named(at::judge_revents(POLLIN, POLLOUT, false)) == "contract/poll-mask");

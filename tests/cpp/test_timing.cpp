@@ -82,6 +82,22 @@ TEST_CASE("a time-out that comes before half its time is over was meant for anot
     CHECK(!at::judge_early_timeout(61 * ms, 60 * ms));
 }
 
+TEST_CASE("an engine that nothing kept from stopping is not reset") {
+    const auto reset = [](std::int64_t resets, std::uint64_t stalls, const std::string& plan) {
+        const auto finding = at::judge_resets(resets, stalls, bounds(plan));
+        return finding ? finding->signature : "";
+    };
+    CHECK(reset(3, 2, "") == "ledger/late/reset");
+    CHECK(reset(1, 0, "stop_ms=50; fault start late delay=8ms; fault irq drop") ==
+          "ledger/late/reset");
+    CHECK(reset(0, 0, "").empty());
+    CHECK(reset(2, 2, "").empty()); // CPUs stood still as often
+    CHECK(reset(3, 2, "; fault start stall").empty());
+    CHECK(reset(3, 2, "; fault irq reset").empty());
+    CHECK(reset(3, 2, "stop_ms=50; fault start late delay=30ms").empty());
+    CHECK(reset(3, 2, "stop_ms=20").empty()); // no stall of a CPU is so short
+}
+
 TEST_CASE("each fault explains so many waits as there were requests in flight") {
     const auto few = bounds("submitters=2 depth=9; fault start stall");
     CHECK(few.explained_each == 20);

@@ -25,6 +25,7 @@ from aiotorture.matrix import Cell
 from aiotorture.plan import parse
 
 LOCKUP = Finding("kernel-log", "soft lockup in aio_read", "s", lockup=True)
+TIMED_OUT = Finding("contract", "event carries ETIMEDOUT", "contract/unexplained-ETIMEDOUT", lockup=True)
 LOST = Finding("ledger", "event lost", "l")
 STARVED = Starvation(10.0, (1.0, 10.0 * STARVED_SHARE + 1))
 BUSY = Starvation(10.0, (5.0, 5.0))
@@ -36,6 +37,13 @@ def test_a_lockup_on_a_starved_host_is_overload() -> None:
 
 def test_a_lockup_on_a_busy_host_is_a_finding() -> None:
     assert _overload([LOCKUP], BUSY) is None
+
+
+def test_a_time_out_on_a_host_that_gives_less_than_half_is_overload() -> None:
+    assert _overload([TIMED_OUT], BUSY) is None
+    assert "the host starved the guest" in (_overload([TIMED_OUT], Starvation(10.0, (6.2, 5.0))) or "")
+    assert _overload([LOCKUP], Starvation(10.0, (6.2, 5.0))) is None
+    assert _overload([TIMED_OUT, LOST], STARVED) is None
 
 
 def test_another_finding_stands_on_a_starved_host() -> None:

@@ -27,6 +27,8 @@ ONE_CPU_IN = 6
 # and goes takes its time.
 LONGER_TIMES = 2
 LONGER = ("exit_under_load", "removal_under_load")
+# … and so does what is seen beside a device that is never done alone.
+LONGER_PLAN = "-saturated-"
 # Blind stress is given up at so many times the requests of the aimed search.
 BLIND_TIMES = 20
 # A guest that died has told its counters up to a tenth of a second before: at most so many requests
@@ -46,7 +48,7 @@ def _is_mix(cell: matrix.Cell) -> bool:
 
 
 def _is_longer(cell: matrix.Cell) -> bool:
-    return _is_mix(cell) or cell.plan.scenario.name in LONGER
+    return _is_mix(cell) or cell.plan.scenario.name in LONGER or LONGER_PLAN in cell.id
 
 
 def _turn(cell: matrix.Cell) -> int:

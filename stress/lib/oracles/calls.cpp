@@ -14,6 +14,8 @@ namespace {
 constexpr std::uint64_t ms = 1000000;
 // Until a thread runs that was woken, beside racers that keep all CPUs busy, on a debug kernel.
 constexpr std::uint64_t wake_up_ns = 200 * ms;
+// A completion has counted its request off, and is on its way to the wake-up.
+constexpr std::uint64_t overslept_ns = 40 * ms;
 
 Finding wrong(const std::string& signature, const std::string& title) {
     return {"contract", title, signature, {}};
@@ -89,6 +91,15 @@ std::optional<Finding> judge_sleeper(bool slept_on, bool idle, std::uint64_t hea
         return std::nullopt;
     return Finding{
         "ledger", "a poll was not woken, and the driver is idle", "ledger/lost/poll", {}};
+}
+
+std::optional<Finding> judge_overslept(bool asleep, std::uint64_t ready_for_ns) {
+    if (!asleep || ready_for_ns < overslept_ns)
+        return std::nullopt;
+    return Finding{"ledger",
+                   "a poll sleeps on, and another finds the device ready",
+                   "ledger/lost/poll-ready",
+                   {"ready for " + std::to_string(ready_for_ns / ms) + " ms"}};
 }
 
 std::optional<Finding> judge_ready(std::uint32_t proven, std::uint32_t limit) {

@@ -41,6 +41,9 @@ std::optional<Finding> judge_ready(std::uint32_t proven, std::uint32_t limit);
 // is in flight and nothing was begun meanwhile.
 std::optional<Finding> judge_sleeper(bool slept_on, bool idle, std::uint64_t healthy_ns,
                                      std::uint64_t last_ns);
+// poll(2) that sleeps, `asleep` and not merely without a CPU, while another look at the device has
+// said for so long of healthy time that what it waits for is there.
+std::optional<Finding> judge_overslept(bool asleep, std::uint64_t ready_for_ns);
 std::optional<Finding> judge_revents(short asked, short revents, bool removal);
 
 // open, dup, dup3 and close of a device that is there; `error` 0: it succeeded.

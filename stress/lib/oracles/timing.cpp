@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <string>
 
+#include "lib/ledger.h"
+
 namespace at {
 
 namespace {
@@ -63,6 +65,7 @@ WaitBounds wait_bounds(const Plan& plan, const KnobValues& knobs) {
         slow_stop |= action == "stall";
         blocks_all |= action == "stall" || action == "reset" || action == "remove" ||
                       (action == "drop" && fault.phase == "irq") || action == "delay";
+        bounds.reset_explained |= action == "reset" || action == "remove";
         // An abort needs its interrupt; a flag needs an engine that comes to the descriptor; a
         // flush polls the engine's state and needs neither.
         const bool lost_state = action == "reset" || action == "remove";
@@ -75,6 +78,7 @@ WaitBounds wait_bounds(const Plan& plan, const KnobValues& knobs) {
             bounds.cancel_explained |= lost_state;
     }
     slow_stop |= late_ns >= stop_ns;
+    bounds.reset_explained |= slow_stop || late_ns >= stop_ns / 2 || stop_ns < 2 * stall_ns;
     const std::uint64_t stop_bound_ns = slow_stop ? stop_ns : std::min(stop_ns, late_ns);
     bounds.answer_ns = timeout_ns / 20 * 17 + late_ns;
     bounds.timed_out_ns = timeout_ns / 5 * 4;
@@ -137,6 +141,17 @@ std::optional<Finding> judge_early_timeout(std::uint64_t age_ns, std::uint64_t t
                    "ledger/late/timed-out-early",
                    {"submitted " + milliseconds_of(age_ns) + " before, with a time-out of " +
                     milliseconds_of(timeout_ns)}};
+}
+
+std::optional<Finding> judge_resets(std::int64_t resets, std::uint64_t stalls,
+                                    const WaitBounds& bounds) {
+    if (bounds.reset_explained || resets <= static_cast<std::int64_t>(stalls))
+        return std::nullopt;
+    return Finding{"ledger",
+                   "the engine was reset, and nothing kept it from stopping",
+                   "ledger/late/reset",
+                   {"reset " + std::to_string(resets) + " times, CPUs stood still " +
+                    std::to_string(stalls) + " times"}};
 }
 
 std::optional<Finding> judge_account(std::uint64_t waited, std::uint64_t timed_out,

@@ -40,6 +40,7 @@ struct WaitBounds {
     bool answer_explained = false;  // the plan has faults that make requests wait
     bool unlogged = false;          // … some of which the injector's log of losses does not tell
     bool cancel_explained = false;  // … and that keep a cancel from its work
+    bool reset_explained = false;   // … and that keep a stop from being acknowledged in its time
     bool cancels = true;            // the target registers its requests
     std::uint32_t explained_each = 0; // requests that one such fault can make wait
 };
@@ -61,6 +62,11 @@ std::optional<Finding> judge_account(std::uint64_t waited, std::uint64_t timed_o
 // `age_ns`: from before its submission to after its event, with no CPU that stood still meanwhile,
 // whose ticks would come late and make the timers that are armed before them short.
 std::optional<Finding> judge_early_timeout(std::uint64_t age_ns, std::uint64_t timeout_ns);
+
+// A driver resets an engine that does not acknowledge a stop in time; nothing but a fault, or a CPU
+// that stood still for half that time (`stalls`), keeps this one from it.
+std::optional<Finding> judge_resets(std::int64_t resets, std::uint64_t stalls,
+                                    const WaitBounds& bounds);
 
 // Faults that make requests wait, by their place in the plan.
 bool makes_wait(const Fault& fault, std::uint64_t timeout_ns);

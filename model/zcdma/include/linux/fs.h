@@ -63,6 +63,7 @@ struct task_struct;
 #define task_pid_nr(task)	1
 
 struct device {
+	struct device *parent;
 	void *driver_data;
 };
 struct miscdevice {
@@ -89,6 +90,7 @@ struct platform_driver {
 	struct device_driver driver;
 };
 struct platform_device_info {
+	struct device *parent;
 	const char *name;
 	int id;
 	u64 dma_mask;
