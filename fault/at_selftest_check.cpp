@@ -515,6 +515,10 @@ void holds_are_bounded_and_told() {
     put(injector + "probes", "no_such_function");
     check(get(injector + "probes").find("probe=no_such_function error=") != std::string::npos,
           "a probe that could not be placed is told");
+    put(injector + "clear", "2");
+    check(get(injector + "calls").find("call=io_cancel symbol=") != std::string::npos &&
+              !get(injector + "probes").empty(),
+          "clear 2 leaves calls and probes where they are");
     put(injector + "clear", "1");
     check(get(injector + "calls").empty() && one.number == 0 && holds->try_of_slot[0xabc] == 0,
           "clear forgets tries and probes");

@@ -88,6 +88,14 @@ def _check_faults(target: str, faults: str) -> None:
             raise ConfigurationError(f"target {target} has no fault {fault.phase} {fault.action}")
 
 
+def _drawn(knobs: dict[str, Any], seed: int, name: str) -> dict[str, str]:
+    """Of a knob with several values one, drawn anew for each cell and seed."""
+    return {
+        knob: value[cell_seed(seed, f"{name}/{knob}") % len(value)] if isinstance(value, list) else value
+        for knob, value in knobs.items()
+    }
+
+
 def _check(words: Sequence[str], known: Sequence[str], what: str) -> None:
     for word in words:
         if word not in known:
@@ -239,7 +247,8 @@ def cells(selection: Selection) -> list[Cell]:
                 wants = _wants(profile, target)
                 for name, row, scenario, cpus in _rows(selection, target, profile, table):
                     words = [series, targets.named(target).name, scenario, name]
-                    words += [row["knobs"].get("cancel", "callback")] if target == "zcdma" else []
+                    row_knobs = _drawn(row["knobs"], selection.seed, f"{'-'.join(words)}-{cpus}-{repeat}")
+                    words += [row_knobs.get("cancel", "callback")] if target == "zcdma" else []
                     words += [f"{cpus}cpu"]
                     words += [mutant.name] if mutant else []
                     words += [f"r{repeat + 1}"] if profile["repeats"] > 1 else []
@@ -248,7 +257,7 @@ def cells(selection: Selection) -> list[Cell]:
                     own_knobs = wants.get("knobs", {}).get(scenario, {})
                     knobs = {"time": time, **targets.named(target).knobs}
                     one_cpu = table["one_cpu"]["knobs"] if target == "zcdma" and cpus == 1 else {}
-                    knobs |= {**one_cpu, **row["knobs"], **own_knobs}
+                    knobs |= {**one_cpu, **row_knobs, **own_knobs}
                     _check_faults(target, row["faults"])
                     knobs["time"] = selection.time or stretched(knobs["time"], slowdown)
                     chosen.append(

@@ -151,6 +151,16 @@ def test_cards_have_a_control_of_their_own_and_owe_what_cards_can_do() -> None:
     assert all(cell.minima_scale < 0.05 for cell in raced)
 
 
+def test_of_a_list_of_values_each_cell_draws_one_and_the_same_again() -> None:
+    def modes(seed: int) -> list[str | None]:
+        every = matrix.cells(Selection(profile="search", seed=seed))
+        return [cell.plan.scenario.knob("cancel") for cell in every if "-mix-timers-" in cell.id]
+
+    assert modes(1) == modes(1)
+    drawn = {mode for seed in range(20) for mode in modes(seed)}
+    assert drawn == {"flush", "callback", "flag"}
+
+
 def test_a_time_may_be_given_in_minutes() -> None:
     cells = [c for c in matrix.cells(Selection(time="1.5m")) if not c.control]
     assert {c.plan.scenario.knob("time") for c in cells} == {"90s"}

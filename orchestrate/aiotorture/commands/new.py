@@ -31,6 +31,10 @@ source = "."
 # set_up = ["echo 1 > /sys/class/misc/{name}/enable"]
 # tear_down = []
 
+# a card that QEMU has, plugged into the guest, and an IOMMU before it, which tells of late DMA
+# devices = ["edu"]
+# iommu = true
+
 # the module carries marks (fault/aiotorture.h), so that faults can be placed at its phases
 # marks = true
 
