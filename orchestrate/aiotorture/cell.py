@@ -403,7 +403,7 @@ def _overload(findings: Sequence[Finding], starved: Starvation) -> str | None:
     them."""
     if not findings or not all(f.lockup for f in findings):
         return None
-    timed_out = all(f.oracle == "contract" for f in findings)
+    timed_out = all(f.oracle in ("contract", "ledger") for f in findings)
     if starved.share <= (TIMED_OUT_SHARE if timed_out else STARVED_SHARE):
         return None
     return f"{findings[0].title}, but the host starved the guest: {starved}"

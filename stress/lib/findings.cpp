@@ -22,7 +22,7 @@ template <std::size_t size> void copy_text(char (&to)[size], const std::string& 
 // Findings about time alone: a host that starves the guest can cause one without the driver's
 // doing, so whoever judges the cell sets the host's run-delay beside it.
 bool starved_host_explains(const std::string& signature) {
-    constexpr std::array about_time = {"contract/unexplained-ETIMEDOUT"};
+    constexpr std::array about_time = {"contract/unexplained-ETIMEDOUT", "ledger/late/reset"};
     return std::find(about_time.begin(), about_time.end(), signature) != about_time.end();
 }
 
