@@ -112,7 +112,9 @@ static void begin_hold(struct at_hold *hold, u64 now, u32 flags)
 /* Is this a task that may sleep, if its caller holds no lock? */
 static bool may_nap(void)
 {
-	return in_task() && !irqs_disabled() && !in_atomic();
+	/* with softirqs off PREEMPT_RT is inside an RCU section, and shows it nowhere else */
+	return in_task() && !irqs_disabled() && !in_atomic() && !softirq_count() &&
+	       !rcu_preempt_depth();
 }
 
 /* At a mark of the driver: waits in the caller's place, once for each hold. */
