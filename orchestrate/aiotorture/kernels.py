@@ -38,7 +38,7 @@ from aiotorture.kerneltable import (
 
 __all__ = [
     "Kernel", "Kind", "Row", "build", "check_module", "default_series", "ensure", "fetch",
-    "host", "kbuild_argv", "names", "pinned", "preempt_modes", "row_of", "rows", "slowdown",
+    "host", "kbuild_argv", "keeps_time", "names", "pinned", "preempt_modes", "row_of", "rows", "slowdown",
 ]  # fmt: skip
 
 PREEMPT_MODES = ("none", "voluntary", "full", "lazy")
@@ -130,14 +130,24 @@ def host() -> Kernel:
     )  # fmt: skip
 
 
-def slowdown(name: str) -> float:
-    """How many times as long a race takes on the kernel as on a stock one; 1 for those."""
+def _options(name: str) -> tuple[str, ...]:
+    """Those that change how a race goes; none of a kernel that is not there to be asked."""
     if name == Kind.HOST.value:
-        return 1.0
+        return ()
     row = row_of(name)
     _, headers, _ = row.paths or ("", "", "")
-    options = kerneltable.features_of(Path(headers)) if row.kind is Kind.OWN else row.checks
-    return kerneltable.slowdown(options)
+    return kerneltable.features_of(Path(headers)) if row.kind is Kind.OWN else row.checks
+
+
+def slowdown(name: str) -> float:
+    """How many times as long a race takes on the kernel as on a stock one; 1 for those."""
+    return kerneltable.slowdown(_options(name))
+
+
+def keeps_time(name: str) -> bool:
+    """Whether how long a request took says anything of its driver: KCSAN stalls whoever it watches
+    (kernel/kcsan/core.c, kcsan_setup_watchpoint(): 80 us in a task, 20 us in an interrupt)."""
+    return "KCSAN" not in _options(name)
 
 
 def kbuild_argv(kernel: Kernel, module_folder: Path, goals: Sequence[str]) -> list[str | Path]:

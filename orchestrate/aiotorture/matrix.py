@@ -260,6 +260,8 @@ def cells(selection: Selection) -> list[Cell]:
                     knobs |= {**one_cpu, **row_knobs, **own_knobs}
                     _check_faults(target, row["faults"])
                     knobs["time"] = selection.time or stretched(knobs["time"], slowdown)
+                    if not kernels.keeps_time(series) and targets.named(target).row not in ROWS_APART:
+                        knobs["time_to_answer"] = "0"
                     chosen.append(
                         Cell(
                             id=cell_id,

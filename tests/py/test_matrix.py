@@ -151,6 +151,15 @@ def test_cards_have_a_control_of_their_own_and_owe_what_cards_can_do() -> None:
     assert all(cell.minima_scale < 0.05 for cell in raced)
 
 
+def test_how_long_requests_wait_is_not_judged_on_a_kernel_that_stalls_them() -> None:
+    def judged(series: str, target: str) -> set[str | None]:
+        chosen = matrix.cells(Selection(kernels=(series,), targets=(target,)))
+        return {c.plan.scenario.knob("time_to_answer") for c in chosen if not c.control}
+
+    assert judged("kcsan", "zcdma") == {"0"}
+    assert judged("kcsan", "poll") == judged("lockdep", "zcdma") == {None}
+
+
 def test_of_a_list_of_values_each_cell_draws_one_and_the_same_again() -> None:
     def modes(seed: int) -> list[str | None]:
         every = matrix.cells(Selection(profile="search", seed=seed))
