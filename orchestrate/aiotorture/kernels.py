@@ -158,6 +158,8 @@ def kbuild_argv(kernel: Kernel, module_folder: Path, goals: Sequence[str]) -> li
     ]  # fmt: skip
     # no type information of the module's: it wants pahole of the kernel's version (Makefile.modfinal)
     argv.append("CONFIG_DEBUG_INFO_BTF_MODULES=")
+    # … so that a pahole of another version, or none, is no warning (7.x: Makefile, prepare)
+    argv.append("PAHOLE_VERSION=$(CONFIG_PAHOLE_VERSION)")
     if kernel.compiler:
         argv.append(f"CC={kernel.compiler}")
     argv += goals

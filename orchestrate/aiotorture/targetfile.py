@@ -38,7 +38,7 @@ from aiotorture.kernels import Kernel
 from aiotorture.plan import duration_ns, size_bytes
 
 FIELDS = frozenset(
-        "name node source module parameters needs set_up tear_down marks sites request cancel image may_fail "
+    "name node source module parameters needs set_up tear_down marks sites request cancel image may_fail "
     "devices iommu".split()
 )
 REQUEST_FIELDS = frozenset(
