@@ -63,12 +63,9 @@
 #define EDU_DMA_BITS		28		/* property dma_mask */
 #define EDU_IDLE_MS		1000U		/* ten times what a transfer takes */
 
-struct edu_engine;
-
 struct edu_card {
 	struct pci_dev *pdev;
 	void __iomem *regs;
-	struct edu_engine *engine;
 };
 
 /* An engine of this file; others see it as a struct zcdma_engine. */
@@ -691,20 +688,18 @@ static void edu_destroy(struct zcdma_engine *engine)
 	for (i = 0; i < EDU_IDLE_MS && (readq(e->card->regs + EDU_DMA_CMD) & EDU_CMD_RUN); i++)
 		usleep_range(1000, 2000);
 	writel(~0U, e->card->regs + EDU_IRQ_ACK);
-	e->card->engine = NULL;
 	kfree(e);
 }
 
 static struct zcdma_engine *edu_create(const struct zcdma_engine_config *config)
 {
 	struct pci_dev *pdev = to_pci_dev(config->dma_dev);
-	struct edu_card *card = pci_get_drvdata(pdev);
 	struct edu_engine *e = kzalloc(sizeof(*e), GFP_KERNEL);
 
 	if (!e)
 		return NULL;
 	e->config = *config;
-	e->card = card;
+	e->card = pci_get_drvdata(pdev);
 	spin_lock_init(&e->lock);
 	zc_hrtimer_setup(&e->tick, edu_tick, ZC_ENGINE_MODE);
 	zc_hrtimer_setup(&e->irq, edu_irq_timer, ZC_ENGINE_MODE);
@@ -712,7 +707,6 @@ static struct zcdma_engine *edu_create(const struct zcdma_engine_config *config)
 		kfree(e);
 		return NULL;
 	}
-	card->engine = e;
 	pci_set_master(pdev);
 	return (struct zcdma_engine *)e;
 }
