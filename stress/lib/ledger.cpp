@@ -155,6 +155,19 @@ bool event_is_owed(const SharedRun& run, const Slot& slot, std::uint64_t since_n
            context.empty_ns.load(std::memory_order_acquire) > since_ns;
 }
 
+LeftAtDeath left_at_death(const SharedRun& run) {
+    LeftAtDeath left;
+    for (std::uint32_t i = 0; i < run.slots_used; ++i) {
+        const SlotState state = state_of(run.slots[i].word.load(std::memory_order_relaxed));
+        left.in_flight += in_flight(state);
+        left.unseen += state != SlotState::idle;
+    }
+    for (const ThreadBoard& board : run.threads)
+        left.unseen += board.role.load(std::memory_order_relaxed) == Role::submitter &&
+                       board.now_in() == Call::read;
+    return left;
+}
+
 std::string describe_slot(const SharedRun& run, std::uint32_t index) {
     static const char* const states[] = {"idle",  "prepared", "flying",   "answered",
                                          "swept", "refused",  "retiring", "sync"};

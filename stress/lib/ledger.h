@@ -198,6 +198,8 @@ struct alignas(64) ThreadBoard {
     std::atomic<std::uint32_t> tid;
     // sequence << 8 | call: a supervisor that sees the same word twice sees the same call.
     std::atomic<std::uint64_t> call;
+
+    Call now_in() const { return static_cast<Call>(call.load(std::memory_order_relaxed) & 0xff); }
 };
 
 // --- counters ----------------------------------------------------------------------------------
@@ -373,6 +375,13 @@ bool take_settling(Slot& slot, std::uint64_t generation);
 // Does the slot's context owe its event still, and has its ring been empty since `since_ns`?  A
 // context that is being destroyed answers no more; StuckCalls watches its destroyer.
 bool event_is_owed(const SharedRun& run, const Slot& slot, std::uint64_t since_ns);
+
+// Of a run whose process was killed, with no thread of it left.
+struct LeftAtDeath {
+    std::int64_t in_flight = 0; // slots
+    std::int64_t unseen = 0;    // those; what was answered and not judged; reads of no slot
+};
+LeftAtDeath left_at_death(const SharedRun& run);
 
 // The slot's name and geometry, for evidence.
 std::string describe_slot(const SharedRun& run, std::uint32_t slot);

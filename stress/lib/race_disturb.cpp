@@ -81,8 +81,7 @@ bool Race::until_somebody_is_in(Call call, std::uint64_t bound_ns) const {
         const std::uint32_t boards =
             std::min(boards_used_.load(std::memory_order_relaxed), max_threads);
         for (std::uint32_t i = 0; i < boards; ++i)
-            if ((shared_.threads[i].call.load(std::memory_order_relaxed) & 0xff) ==
-                static_cast<std::uint64_t>(call))
+            if (shared_.threads[i].now_in() == call)
                 return true;
         sched_yield();
     } while (!stopped() && monotonic_ns() < until);

@@ -185,16 +185,18 @@ void Race::read_at_position(std::uint32_t index, Random& random) {
     const int fd = submitter.positioned.get();
     const off_t before = lseek(fd, 0, SEEK_CUR);
     ssize_t got = 0;
+    int error = 0;
     {
         const Calling calling(Call::read);
         got = read(fd, submitter.scratch.data(), random.logarithmic(1, geometry_.max_length));
+        error = got < 0 ? errno : 0;
+        // Inside the call: a death before this leaves it unseen (left_at_death()).
+        if (error == ETIMEDOUT)
+            shared_.count(Counter::timeouts);
     }
     begun_ns_.store(monotonic_ns(), std::memory_order_relaxed);
-    const int error = got < 0 ? errno : 0;
     const off_t after = lseek(fd, 0, SEEK_CUR);
     shared_.count(Counter::sync_ios);
-    if (error == ETIMEDOUT)
-        shared_.count(Counter::timeouts);
     if (const auto finding = judge_position(before, got, after))
         shared_.report(*finding);
     // At once after the answer: what the request still holds, the close must wait for.

@@ -490,17 +490,11 @@ private:
     enum class BetweenLives { no, yes };
     void check(BetweenLives between_lives = BetweenLives::no) {
         // Requests that were in flight when the process was killed: their events are unseen.
-        for (std::uint32_t i = 0; i < run_.slots_used; ++i)
-            if (run_.stage.load(std::memory_order_relaxed) != Stage::done) {
-                const SlotState state =
-                    state_of(run_.slots[i].word.load(std::memory_order_relaxed));
-                if (in_flight(state)) {
-                    run_.count(Counter::killed_inflight);
-                    ++unseen_;
-                } else if (state != SlotState::idle) {
-                    ++unseen_; // answered, and not yet judged
-                }
-            }
+        if (run_.stage.load(std::memory_order_relaxed) != Stage::done) {
+            const LeftAtDeath left = left_at_death(run_);
+            run_.count(Counter::killed_inflight, static_cast<std::uint64_t>(left.in_flight));
+            unseen_ += left.unseen;
+        }
         for (const Finding& finding :
              stressor_->after_death(run_, buffers_.start(), death_watch(between_lives)))
             run_.report(finding);

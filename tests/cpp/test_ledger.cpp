@@ -127,6 +127,23 @@ TEST_CASE("a slot that moves on, or whose context dies, is not lost") {
     CHECK(lost.scan(1200 * ms).empty());
 }
 
+TEST_CASE("a death hides what was in flight, what nobody had judged, and reads of no slot") {
+    auto run = std::make_unique<at::SharedRun>();
+    run->slots_used = 4;
+    run->slots[0].word.store(at::slot_word(1, at::SlotState::flying));
+    run->slots[1].word.store(at::slot_word(1, at::SlotState::answered));
+    run->slots[2].word.store(at::slot_word(1, at::SlotState::sync));
+    const auto read = static_cast<std::uint64_t>(at::Call::read);
+    run->threads[3].role.store(at::Role::submitter);
+    run->threads[3].call.store(7 << 8 | read);
+    run->threads[4].role.store(at::Role::disturber); // of the books, say
+    run->threads[4].call.store(7 << 8 | read);
+    CHECK(at::left_at_death(*run).in_flight == 1);
+    CHECK(at::left_at_death(*run).unseen == 4);
+    run->threads[3].call.store(8 << 8);
+    CHECK(at::left_at_death(*run).unseen == 3);
+}
+
 TEST_CASE("a call is stuck when one and the same call lasts") {
     auto run = std::make_unique<at::SharedRun>();
     at::StuckCalls stuck(*run, 1000 * ms);
