@@ -105,6 +105,10 @@ def test_kernels_share_the_budget_one_after_another() -> None:
     trial = search.search(ONE, 7, method, run)
     assert [cell.kernel for cell in run.asked] == ["6.1"] * 7 + ["kasan"] * 2 + ["lockdep"]
     assert (trial.aimed.cells, trial.aimed.cap) == (10, "time")
+    # a sanitizer's few seconds begin with the scenario that enters most paths
+    first = {"6.1": search.FIRST, "kasan": search.FIRST_LATER, "lockdep": search.FIRST_LATER}
+    begun = {cell.kernel: cell for cell in reversed(run.asked)}
+    assert {kernel: cell.plan.scenario.name for kernel, cell in begun.items()} == first
     on_kasan = search.search(ONE, 7, method, Runner(*[PASS] * 7, SHOWN)).aimed
     assert (on_kasan.kernel, on_kasan.seconds) == ("kasan", 28.5)
 

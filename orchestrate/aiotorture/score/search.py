@@ -22,6 +22,8 @@ from aiotorture.score.trials import Trial, Walk
 
 # Makes most requests in the same time, and showed four times as many bugs in the mixes as any other.
 FIRST = "submit_cancel_race"
+# A sanitizer needs to see a path once, and its few seconds are for the scenario that enters most of them.
+FIRST_LATER = "melee"
 ONE_CPU_IN = 6
 # Most bugs show in a mix, and half of a short cell is set-up and teardown; a process or a device that comes
 # and goes takes its time.
@@ -51,13 +53,14 @@ def _is_longer(cell: matrix.Cell) -> bool:
     return _is_mix(cell) or cell.plan.scenario.name in LONGER or LONGER_PLAN in cell.id
 
 
-def _turn(cell: matrix.Cell) -> int:
-    return (0 if cell.plan.scenario.name == FIRST else 1) if _is_mix(cell) else 2
+def _turn(cell: matrix.Cell, first: str) -> int:
+    return (0 if cell.plan.scenario.name == first else 1) if _is_mix(cell) else 2
 
 
-def in_order(cells: Sequence[matrix.Cell], seed: int) -> list[matrix.Cell]:
+def in_order(cells: Sequence[matrix.Cell], seed: int, first: str = FIRST) -> list[matrix.Cell]:
     """Round by round through the rows, a plan and a scenario each, each round in an order of its own; in
-    each the mixes come first, which show most kinds of bug in a short race. A row of a round has one CPU in one case of
+    each the mixes come first, which show most kinds of bug in a short race, those of the scenario `first`
+    before others. A row of a round has one CPU in one case of
     ONE_CPU_IN, and not in the first, while it has such cells and others: they make a third of the
     requests in the same time, and there is less that can meet."""
     drawn = random.Random(seed)
@@ -78,7 +81,7 @@ def in_order(cells: Sequence[matrix.Cell], seed: int) -> list[matrix.Cell]:
     ordered: list[matrix.Cell] = []
     while stacks:
         drawn.shuffle(stacks)
-        stacks.sort(key=lambda stack: _turn(stack[-1]))  # stable
+        stacks.sort(key=lambda stack: _turn(stack[-1], first))  # stable
         ordered += [stack.pop() for stack in stacks]
         stacks = [stack for stack in stacks if stack]
     return ordered
@@ -91,6 +94,7 @@ def cells_for(
     slice_time: str,
     without: tuple[str, ...] = (),
     cpus: int | None = None,
+    first: str = FIRST,
 ) -> list[matrix.Cell]:
     """The search profile with this mutant; ids say the seed, so that results of several fit together.
     `cpus`: cells with so many alone."""
@@ -125,7 +129,7 @@ def cells_for(
             for cell in chosen
             if not cell.control and cpus in (None, cell.cpus)
         ]
-        ordered += in_order(with_mutant, round_seed)
+        ordered += in_order(with_mutant, round_seed, first)
     return ordered
 
 
@@ -201,9 +205,15 @@ def search(one: Planted, seed: int, method: Method, run: Run) -> Trial:
     identity that it began with: sources may change under a search."""
     method = one.method(method)
     legs = [
-        (cells_for(one, kernel, seed, method.slice_time, method.without, method.cpus), share_s)
-        for kernel, share_s in method.shares()
-    ]
+        (
+            cells_for(
+                one, kernel, seed, method.slice_time, method.without, method.cpus,
+                FIRST_LATER if leg else FIRST,
+            ),
+            share_s,
+        )
+        for leg, (kernel, share_s) in enumerate(method.shares())
+    ]  # fmt: skip
     aimed = walk(legs, run)
     blind = None
     if method.blind and one.race:
