@@ -155,6 +155,8 @@ void Race::sync_file(std::uint32_t submitter, Random& random) {
     int answer = 0;
     {
         const Calling calling(Call::fsync);
+        sleeps_.fetch_add(1, std::memory_order_relaxed);
+        wake(sleeps_, 1);
         answer = random.below(2) ? fsync(fd) : fdatasync(fd);
     }
     const int error = answer ? errno : 0;
@@ -273,12 +275,90 @@ bool is_ready(const PollSleeper::Seen& sleeper) {
 
 } // namespace
 
+// Looks at those who sleep in fsync(2).  On a device that others keep busy a wake-up that comes too
+// late, or an end that moves, does not last for as long as a request may take.
+class Race::FsyncWatch {
+public:
+    explicit FsyncWatch(Race& race)
+        : race_(race), offered_(access("/sys/kernel/debug/zcdma", F_OK) == 0) {}
+
+    // True while there is one.
+    bool look() {
+        if (!offered_)
+            return false;
+        sleeps_.resize(std::min(race_.boards_used_.load(std::memory_order_relaxed), max_threads));
+        bool any = false;
+        for (std::size_t i = 0; i < sleeps_.size(); ++i)
+            any |= look_at(race_.shared_.threads[i], sleeps_[i]);
+        return any;
+    }
+
+private:
+    struct Sleep {
+        std::uint64_t call = 0;      // ThreadBoard::call
+        std::uint64_t seen_ns = 0;   // asleep: the driver has the number up to which it waits
+        std::uint64_t looked_ns = 0; // at the driver's requests
+        bool drained = false;        // no request is as old as that, since
+        std::uint64_t healthy_ns = 0;
+        std::uint64_t held_ns = 0;
+    };
+    static constexpr std::uint64_t look_every_ns = 10 * ms; // it takes the driver's locks
+
+    static bool is_drained(std::uint64_t since_ns) {
+        bool blocked = false;
+        const auto requests = read_requests(&blocked);
+        const std::uint64_t for_ns = monotonic_ns() - since_ns;
+        return !blocked && std::none_of(requests.begin(), requests.end(), [&](const auto& request) {
+            return request.age_us * 1000 + look_every_ns > for_ns;
+        });
+    }
+
+    bool look_at(const ThreadBoard& board, Sleep& sleep) const {
+        const std::uint64_t call = board.call.load(std::memory_order_acquire);
+        if (board.role.load(std::memory_order_relaxed) != Role::submitter ||
+            board.now_in() != Call::fsync) {
+            sleep = {};
+            return false;
+        }
+        const auto asleep = [&] {
+            const auto thread = static_cast<pid_t>(board.tid.load(std::memory_order_relaxed));
+            return state_of_thread(thread) == 'D' &&
+                   board.call.load(std::memory_order_acquire) == call;
+        };
+        const std::uint64_t now = monotonic_ns();
+        if (sleep.call != call) {
+            sleep = {};
+            if (asleep())
+                sleep = {.call = call, .seen_ns = monotonic_ns(), .looked_ns = now};
+        } else if (!sleep.drained) {
+            if (now - sleep.looked_ns < look_every_ns)
+                return true;
+            sleep.looked_ns = now;
+            sleep.drained = is_drained(sleep.seen_ns);
+            sleep.healthy_ns = race_.shared_.healthy_ns();
+            sleep.held_ns = race_.held_ns();
+        } else {
+            const std::uint64_t since_ns = race_.shared_.healthy_ns() - sleep.healthy_ns;
+            const std::uint64_t drawn_out_ns = race_.held_ns() - sleep.held_ns;
+            if (const auto finding =
+                    judge_fsync_overslept(asleep(), since_ns - std::min(since_ns, drawn_out_ns)))
+                race_.shared_.report(*finding);
+        }
+        return true;
+    }
+
+    Race& race_;
+    const bool offered_;
+    std::vector<Sleep> sleeps_;
+};
+
 // In a lull what is ready stays ready, and whoever sleeps in poll(2) has been woken: another look
 // tells of one who was not, before the next completion makes good for it.
 void Race::watch_sleepers() {
     std::vector<std::optional<Ready>> ready(submitters_.size());
+    FsyncWatch fsyncs(*this);
     while (!stopped()) {
-        bool any = false;
+        bool any = fsyncs.look();
         for (std::size_t i = 0; i < submitters_.size(); ++i) {
             const PollSleeper& sleeper = submitters_[i]->sleeper;
             const auto seen = sleeper.seen();

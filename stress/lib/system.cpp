@@ -69,6 +69,12 @@ std::optional<std::string> read_file(const std::string& path, std::size_t max_by
     return text;
 }
 
+char state_of_thread(pid_t thread) {
+    const auto stat = read_file("/proc/self/task/" + std::to_string(thread) + "/stat");
+    const auto name_end = stat ? stat->rfind(") ") : std::string::npos;
+    return name_end != std::string::npos && name_end + 2 < stat->size() ? (*stat)[name_end + 2] : 0;
+}
+
 bool write_file(const std::string& path, const std::string& text) {
     Fd fd(open(path.c_str(), O_WRONLY | O_CLOEXEC));
     return fd && write(fd.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());

@@ -102,6 +102,15 @@ std::optional<Finding> judge_overslept(bool asleep, std::uint64_t ready_for_ns) 
                    {"ready for " + std::to_string(ready_for_ns / ms) + " ms"}};
 }
 
+std::optional<Finding> judge_fsync_overslept(bool asleep, std::uint64_t drained_for_ns) {
+    if (!asleep || drained_for_ns < overslept_ns)
+        return std::nullopt;
+    return Finding{"ledger",
+                   "an fsync sleeps on, and nothing that was submitted before it is left",
+                   "ledger/lost/fsync-drained",
+                   {"for " + std::to_string(drained_for_ns / ms) + " ms"}};
+}
+
 std::optional<Finding> judge_ready(std::uint32_t proven, std::uint32_t limit) {
     // Uncounted already, and their events not yet in the ring: one on its way in each context of
     // each CPU.

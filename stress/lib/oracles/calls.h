@@ -44,6 +44,9 @@ std::optional<Finding> judge_sleeper(bool slept_on, bool idle, std::uint64_t hea
 // poll(2) that sleeps, `asleep` and not merely without a CPU, while another look at the device has
 // said for so long of healthy time that what it waits for is there.
 std::optional<Finding> judge_overslept(bool asleep, std::uint64_t ready_for_ns);
+// fsync(2) that sleeps, `asleep` as above, while for so long of healthy time the driver has had no
+// request that is as old.
+std::optional<Finding> judge_fsync_overslept(bool asleep, std::uint64_t drained_for_ns);
 std::optional<Finding> judge_revents(short asked, short revents, bool removal);
 
 // open, dup, dup3 and close of a device that is there; `error` 0: it succeeded.
