@@ -31,7 +31,9 @@ std::optional<PollSleeper::Seen> PollSleeper::seen() const {
 }
 
 bool PollSleeper::is_asleep(const Seen& seen) const {
-    return state_of_thread(seen.thread) == 'S' &&
+    const auto stat = read_file("/proc/self/task/" + std::to_string(seen.thread) + "/stat");
+    const auto name_end = stat ? stat->rfind(')') : std::string::npos;
+    return name_end != std::string::npos && stat->compare(name_end, 3, ") S") == 0 &&
            number_.load(std::memory_order_acquire) == seen.number;
 }
 

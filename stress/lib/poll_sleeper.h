@@ -32,7 +32,8 @@ public:
     };
 
     std::optional<Seen> seen() const;
-    // Its thread sleeps: it was not woken.  One that waits for a CPU was.
+    // Its thread sleeps: it was not woken.  One that waits for a CPU was (/proc/PID/task/TID/stat,
+    // fs/proc/array.c, task_state_array).
     bool is_asleep(const Seen& seen) const;
 
 private:

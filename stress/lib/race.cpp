@@ -15,6 +15,7 @@
 
 #include "lib/futex.h"
 #include "lib/kioctx.h"
+#include "lib/oracles/calls.h"
 #include "lib/pattern.h"
 #include "lib/race_parts.h"
 
@@ -276,6 +277,13 @@ void Race::drain() {
     wake(submissions_, INT_MAX);
     for (std::thread& thread : threads_)
         thread.join();
+    // With nobody left who reads the driver's books, the device's file alone keeps the module.
+    if (!setup_.module.empty() && !removal_expected_) {
+        const Calling calling(Call::delete_module);
+        const bool gone = syscall(SYS_delete_module, setup_.module.c_str(), O_NONBLOCK) == 0;
+        if (const auto finding = judge_unload_in_use(gone ? 0 : -errno))
+            shared_.report(*finding);
+    }
     // Bounded by the supervisor, which abandons the run when an event is overdue.
     while (requests_in_flight() && !shared_.abandon.load(std::memory_order_acquire))
         wait_for_change(shared_.abandon, 0, 1 * ms);

@@ -279,8 +279,10 @@ bool is_ready(const PollSleeper::Seen& sleeper) {
 // late, or an end that moves, does not last for as long as a request may take.
 class Race::FsyncWatch {
 public:
+    // Of one device, whose requests are those of all.
     explicit FsyncWatch(Race& race)
-        : race_(race), offered_(access("/sys/kernel/debug/zcdma", F_OK) == 0) {}
+        : race_(race), offered_(race.geometry_.devices == 1 &&
+                                access("/sys/kernel/debug/zcdma/zcdma0", F_OK) == 0) {}
 
     // True while there is one.
     bool look() {
@@ -296,7 +298,7 @@ public:
 private:
     struct Sleep {
         std::uint64_t call = 0;      // ThreadBoard::call
-        std::uint64_t seen_ns = 0;   // asleep: the driver has the number up to which it waits
+        std::uint64_t seen_ns = 0;   // asleep in the driver, which has the number it waits for
         std::uint64_t looked_ns = 0; // at the driver's requests
         bool drained = false;        // no request is as old as that, since
         std::uint64_t healthy_ns = 0;
@@ -304,13 +306,14 @@ private:
     };
     static constexpr std::uint64_t look_every_ns = 10 * ms; // it takes the driver's locks
 
+    // Not by a child, as read_requests(): a fork holds up whoever touches a page.
     static bool is_drained(std::uint64_t since_ns) {
-        bool blocked = false;
-        const auto requests = read_requests(&blocked);
+        const auto text = read_file("/sys/kernel/debug/zcdma/zcdma0/requests");
+        const auto requests = parse_requests(text.value_or(""));
         const std::uint64_t for_ns = monotonic_ns() - since_ns;
-        return !blocked && std::none_of(requests.begin(), requests.end(), [&](const auto& request) {
-            return request.age_us * 1000 + look_every_ns > for_ns;
-        });
+        return text && std::none_of(requests.begin(), requests.end(), [&](const auto& request) {
+                   return request.age_us * 1000 + look_every_ns > for_ns;
+               });
     }
 
     bool look_at(const ThreadBoard& board, Sleep& sleep) const {
@@ -322,7 +325,7 @@ private:
         }
         const auto asleep = [&] {
             const auto thread = static_cast<pid_t>(board.tid.load(std::memory_order_relaxed));
-            return state_of_thread(thread) == 'D' &&
+            return sleeps_in(thread).find("fsync") != std::string::npos &&
                    board.call.load(std::memory_order_acquire) == call;
         };
         const std::uint64_t now = monotonic_ns();

@@ -25,6 +25,8 @@ struct RaceSetup {
     // The device, opened by the supervisor: a life that uses it dies without the file's release,
     // which waits for its requests and would hide one that was left behind.  -1: none.
     int inherited_fd = -1;
+    // The target's module, which this run loaded; empty: there is none, or it is not this run's.
+    std::string module = {};
 };
 
 class Stressor {

@@ -69,10 +69,8 @@ std::optional<std::string> read_file(const std::string& path, std::size_t max_by
     return text;
 }
 
-char state_of_thread(pid_t thread) {
-    const auto stat = read_file("/proc/self/task/" + std::to_string(thread) + "/stat");
-    const auto name_end = stat ? stat->rfind(") ") : std::string::npos;
-    return name_end != std::string::npos && name_end + 2 < stat->size() ? (*stat)[name_end + 2] : 0;
+std::string sleeps_in(pid_t thread) {
+    return read_file("/proc/self/task/" + std::to_string(thread) + "/wchan").value_or("0");
 }
 
 bool write_file(const std::string& path, const std::string& text) {

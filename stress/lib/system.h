@@ -63,9 +63,9 @@ std::uint64_t coarse_ns();
 
 // All of a small file; nullopt when it cannot be opened or read.
 std::optional<std::string> read_file(const std::string& path, std::size_t max_bytes = 1 << 20);
-// Of a thread of this process, as /proc/PID/task/TID/stat has it (fs/proc/array.c,
-// task_state_array); 0: there is none.
-char state_of_thread(pid_t thread);
+// The kernel's function in which a thread of this process sleeps (/proc/PID/task/TID/wchan,
+// fs/proc/base.c, proc_pid_wchan()); "0": it does not.
+std::string sleeps_in(pid_t thread);
 // False with errno set when the file refuses.
 bool write_file(const std::string& path, const std::string& text);
 

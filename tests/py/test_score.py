@@ -62,7 +62,7 @@ def test_each_round_visits_every_row_once() -> None:
 
     rows = {row(cell) for cell in ordered}
     assert {row(cell) for cell in ordered[: len(rows)]} == rows
-    mixes = ["-mix-" in cell.id for cell in ordered[: len(rows)]]
+    mixes = ["-submit_cancel_race-mix-" in cell.id for cell in ordered[: len(rows)]]
     assert any(mixes) and mixes == sorted(mixes, reverse=True)
     assert {cell.cpus for cell in ordered[: len(rows)]} == {2} and {cell.cpus for cell in ordered} == {1, 2}
     assert all(cell.end_at_finding for cell in ordered)

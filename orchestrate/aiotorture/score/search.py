@@ -54,13 +54,12 @@ def _is_longer(cell: matrix.Cell) -> bool:
 
 
 def _turn(cell: matrix.Cell, first: str) -> int:
-    return (0 if cell.plan.scenario.name == first else 1) if _is_mix(cell) else 2
+    return 0 if _is_mix(cell) and cell.plan.scenario.name == first else 1
 
 
 def in_order(cells: Sequence[matrix.Cell], seed: int, first: str = FIRST) -> list[matrix.Cell]:
     """Round by round through the rows, a plan and a scenario each, each round in an order of its own; in
-    each the mixes come first, which show most kinds of bug in a short race, those of the scenario `first`
-    before others. A row of a round has one CPU in one case of
+    each the mixes of the scenario `first` come first, which show most kinds of bug in a short race. A row of a round has one CPU in one case of
     ONE_CPU_IN, and not in the first, while it has such cells and others: they make a third of the
     requests in the same time, and there is less that can meet."""
     drawn = random.Random(seed)
