@@ -181,7 +181,7 @@ private:
     bool keep_load();
     void release_load();
     void read_at_position(std::uint32_t submitter, Random& random);
-    void lull(std::uint32_t submitter, Random& random);
+    void lull(std::uint32_t submitter, Random& random, WindowRacer& racer);
     void watch_sleepers();
     void poll_until_idle(std::uint32_t submitter, Random& random);
     void judge_timing(Slot& slot, std::uint32_t index);
@@ -200,9 +200,11 @@ private:
     bool placed_cancel(WindowRacer& racer, Random& random);
     bool placed_reap(WindowRacer& racer, Random& random);
     bool placed_destroy(WindowRacer& racer, Random& random);
+    bool placed_fsync(WindowRacer& racer, std::uint32_t submitter, Random& random);
     static void end_placement(WindowRacer& racer);
     bool enlist(WindowRacer& racer, Random& random, double share = 1) const;
     std::optional<Target> next_to_start(Random& random, bool next) const;
+    std::optional<Target> last_to_start() const;
     void name_requests(const std::vector<std::uint32_t>& slots, Random& random);
 
     void spin(Random& random) const; // a seeded time, at most spin_max

@@ -151,17 +151,18 @@ void Race::sync_file(std::uint32_t submitter, Random& random) {
         other && random.below(2) ? other.get() : devices_[submitter % geometry_.devices].get();
     const auto before = flying_of(submitter);
     const bool keeps_load = keep_load();
-    const BoundedWait wait(*this, "fsync", wait_bounds_.last_ns);
+    std::optional<BoundedWait> wait;
     int answer = 0;
+    sleeps_.fetch_add(1, std::memory_order_relaxed);
+    wake(sleeps_, 1);
     {
         const Calling calling(Call::fsync);
-        sleeps_.fetch_add(1, std::memory_order_relaxed);
-        wake(sleeps_, 1);
+        wait.emplace(*this, "fsync", wait_bounds_.last_ns); // one that is placed has its moment now
         answer = random.below(2) ? fsync(fd) : fdatasync(fd);
     }
     const int error = answer ? errno : 0;
     const std::uint64_t returned_ns = monotonic_ns();
-    wait.judge();
+    wait->judge();
     if (keeps_load)
         release_load();
     shared_.count(Counter::fsyncs);
@@ -428,7 +429,7 @@ void Race::await_given_back(std::uint32_t submitter) {
 
 // Nobody submits until all of this submitter's requests were answered: its last interrupt is
 // followed by none that would make good for it.
-void Race::lull(std::uint32_t index, Random& random) {
+void Race::lull(std::uint32_t index, Random& random, WindowRacer& racer) {
     SubmitterState& submitter = *submitters_[index];
     const std::uint32_t own = 1U << (index % 32);
     const bool joined = lulls_.load(std::memory_order_relaxed) != 0;
@@ -452,7 +453,7 @@ void Race::lull(std::uint32_t index, Random& random) {
     };
     if (joined && setup_.cookie_in_offset && random.below(2)) {
         poll_until_idle(index, random);
-    } else if (!joined && setup_.cookie_in_offset) {
+    } else if (!joined && setup_.cookie_in_offset && !placed_fsync(racer, index, random)) {
         switch (random.below(4)) {
         case 0:
             break;

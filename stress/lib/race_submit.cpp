@@ -526,7 +526,7 @@ void Race::submit_loop(std::uint32_t index, Random random) {
                 read_at_position(index, random);
         }
         if (lulls_.load(std::memory_order_relaxed) || random.chance(knobs_.real("lull")))
-            lull(index, random);
+            lull(index, random, racer);
         // Drawn but not submitted: the payload of a write goes back to the canary.
         for (const std::uint32_t slot : batch)
             fill_canary(shared_.slots[slot], slot, buffer(slot));

@@ -65,6 +65,35 @@ bool Race::placed_destroy(WindowRacer& racer, Random& random) {
     return true;
 }
 
+// In a lull: what was submitted last ends last, and nothing comes after it.
+std::optional<Target> Race::last_to_start() const {
+    std::optional<Target> last;
+    std::uint64_t since_ns = 0;
+    for (std::uint32_t index = 0; index < geometry_.slots; ++index) {
+        const Slot& slot = shared_.slots[index];
+        const std::uint64_t word = slot.word.load(std::memory_order_acquire);
+        const std::uint64_t flying_ns = slot.flying_ns.load(std::memory_order_relaxed);
+        if (state_of(word) != SlotState::flying || flying_ns < since_ns ||
+            slot.op.load(std::memory_order_relaxed) != Op::transfer ||
+            windows_->started(index, generation_of(word)))
+            continue;
+        since_ns = flying_ns;
+        last = Target{index, generation_of(word), slot.context.load(std::memory_order_relaxed),
+                      slot.incarnation.load(std::memory_order_relaxed)};
+    }
+    return last;
+}
+
+// Whoever begins to wait while the last request ends is woken by it or by nobody.
+bool Race::placed_fsync(WindowRacer& racer, std::uint32_t submitter, Random& random) {
+    if (!racer.enlist_to_wait(random, [this](Random&, bool) { return last_to_start(); }))
+        return false;
+    Calling::place(&racer, Call::fsync);
+    sync_file(submitter, random);
+    end_placement(racer);
+    return true;
+}
+
 void Race::name_requests(const std::vector<std::uint32_t>& slots, Random& random) {
     auto target = [&](std::uint32_t index) {
         const Slot& slot = shared_.slots[index];

@@ -58,9 +58,6 @@ constexpr milliseconds driver_quiesce_bound{1500};
 // The most that a guest gets of bounds in healthy time, in bounds by the clock.
 constexpr std::uint64_t starved_for = 6;
 constexpr milliseconds memory_bound{1000};
-// Which stacks hold memory takes 0.3 s to print: of runs one after another in a guest one in so
-// many is asked, and any after which a cache has grown by more than a system's own few objects.
-constexpr std::uint32_t memory_read_every = 4;
 // Told to the host, which sees whether the CPU runs and where.
 constexpr std::uint64_t silence_told_ns = 2000 * ms;
 constexpr milliseconds shell_bound{20000};
@@ -624,17 +621,11 @@ private:
 
     // kfree_rcu() and the like end within a grace period.
     void judge_memory() {
-        const bool reads = runs_in_guest_++ % memory_read_every == 0;
         const std::uint64_t until =
             monotonic_ns() + static_cast<std::uint64_t>(memory_bound.count()) * ms;
         std::vector<Finding> left;
         for (;;) {
             slabs_at_end_ = count_kmalloc_objects();
-            if (!reads && !have_grown(slabs_before_, slabs_at_end_)) {
-                slabs_at_end_ = slabs_before_; // what a run leaves adds up until it is looked for
-                left.clear();
-                break;
-            }
             left = read_module_memory(slabs_before_, slabs_at_end_, gone_, began_ns_);
             if (left.empty() || monotonic_ns() >= until)
                 break;
@@ -695,7 +686,6 @@ private:
     SystemBooks system_before_;
     SlabCounts slabs_before_;
     inline static SlabCounts slabs_at_end_;
-    inline static std::uint32_t runs_in_guest_ = 0;
     std::vector<ModuleRange> gone_; // where unloaded modules lay
     Books books_;
     pid_t child_ = -1;

@@ -146,6 +146,9 @@ public:
     // Then the racer makes its call, or not, and must finish().
     // `choose` names a request in flight that the device has not taken yet.
     bool enlist(Random& random, const WindowControl::Chooser& choose, double share = 1);
+    // The same for a call that waits for the request, fsync(2), which the injector does not time:
+    // it enters the device's part of one in flight, and is let in as the hold ends.
+    bool enlist_to_wait(Random& random, const WindowControl::Chooser& choose);
     const Target& target() const { return target_; }
     void before_call() override;
     void after_call() override;
@@ -183,6 +186,7 @@ private:
     Target target_;
     bool called_ = false;
     bool arrived_ = false;
+    bool waits_ = false; // enlisted to wait
     bool timed_ = false;
     bool confined_ = false;
     std::uint64_t decided_ns_ = 0;

@@ -84,6 +84,7 @@ void WindowRacer::take_part() {
     target_ = offer_->target;
     try_ = &control_->holds_->tries[offer_->record];
     own_ = &control_->tries_[offer_->record];
+    waits_ = false;
     called_ = false;
     arrived_ = false;
     decided_ns_ = 0;
@@ -119,6 +120,18 @@ bool WindowRacer::enlist(Random& random, const WindowControl::Chooser& choose, d
         wait_for_change(offer_->state, state, over ? 50 * us : until - now);
     }
     take_part();
+    return true;
+}
+
+bool WindowRacer::enlist_to_wait(Random& random, const WindowControl::Chooser& choose) {
+    if (!offer_ || !random.chance(control_->aim_) || !director_->next(random, offer_->placement))
+        return false;
+    const Stretch stretch = control_->book_.stretch[offer_->placement.stretch];
+    if (is_held(offer_->placement.bin) && !control_->holds_allowed(stretch))
+        offer_->placement.bin = Bin::free;
+    if (stretch.from < AT_START || stretch.from == AT_CANCEL || !name_oneself(random, choose))
+        return false;
+    waits_ = true;
     return true;
 }
 
@@ -289,7 +302,7 @@ void WindowRacer::expect_call(std::uint32_t arrives, std::uint64_t delay_ns) {
 void WindowRacer::before_call() {
     const Bin bin = own_->bin;
     // Another thread may have the same index, if there are very many.
-    timed_ = load(call_->tid) == 0;
+    timed_ = !waits_ && load(call_->tid) == 0;
     called_ = true;
     if (!is_held(bin)) {
         // Nothing is left to do between the wait and the call.
@@ -315,8 +328,8 @@ void WindowRacer::before_call() {
         if (decided_ns_ > now)
             wait([&] { return monotonic_ns() >= decided_ns_; }, 5 * ms, true);
     } else if (load(try_->release_phase) == AT_NO_PHASE) {
-        arrives = bin == Bin::inside && racer_ != Racer::destroyer ? AT_ARRIVES_AT_RETURN
-                                                                   : AT_ARRIVES_AT_ENTRY;
+        const bool returns = bin == Bin::inside && racer_ != Racer::destroyer && !waits_;
+        arrives = returns ? AT_ARRIVES_AT_RETURN : AT_ARRIVES_AT_ENTRY;
     }
     // io_destroy() returns long after the hold, which is then no news to who judges a wait.
     if (racer_ == Racer::destroyer && load(try_->hold[1].phase) >= AT_START &&
@@ -363,11 +376,13 @@ void WindowRacer::account() {
             pair.uncalled.fetch_add(1, std::memory_order_relaxed);
         return;
     }
-    take_median(pair.call_ns, exit_ns_ - enter_ns_);
-    Lengths& lengths = control_->book_.lengths;
-    take_median(lengths.call_ns[static_cast<std::size_t>(racer_)], exit_ns_ - enter_ns_);
-    if (decided_ns_ && enter_ns_ > decided_ns_)
-        take_median(lengths.reaction_ns, enter_ns_ - decided_ns_);
+    if (!waits_) {
+        take_median(pair.call_ns, exit_ns_ - enter_ns_);
+        Lengths& lengths = control_->book_.lengths;
+        take_median(lengths.call_ns[static_cast<std::size_t>(racer_)], exit_ns_ - enter_ns_);
+        if (decided_ns_ && enter_ns_ > decided_ns_)
+            take_median(lengths.reaction_ns, enter_ns_ - decided_ns_);
+    }
     const std::uint32_t flags = load(try_->hold[1].flags);
     const bool held = load(try_->hold[1].held_ns) && !(flags & AT_HOLD_NO_CPU);
     // One that could not be held was aimed without.
@@ -387,7 +402,7 @@ void WindowRacer::account() {
     const Miss why = why_missed(meeting, stretch, expired);
     (held ? pair.missed_held : pair.missed_free)[static_cast<std::size_t>(why)].fetch_add(
         1, std::memory_order_relaxed);
-    if (!is_held(own_->bin))
+    if (!is_held(own_->bin) && !waits_)
         correct(pair, why);
 }
 

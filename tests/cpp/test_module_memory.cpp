@@ -58,9 +58,3 @@ TEST_CASE("what is older than the module was allocated by another that lay there
     CHECK(at::judge_module_memory("kmalloc-64", text, {gone}, 12).empty());
     CHECK(at::judge_module_memory("kmalloc-64", text, {gone}, 13).size() == 1);
 }
-
-TEST_CASE("a few objects come and go with any process, many are somebody's") {
-    const at::SlabCounts before{{"kmalloc-64", 100}, {"kmalloc-96", 7}};
-    CHECK(!at::have_grown(before, {{"kmalloc-64", 124}, {"kmalloc-96", 0}, {"kmalloc-8", 500}}));
-    CHECK(at::have_grown(before, {{"kmalloc-64", 100}, {"kmalloc-96", 32}}));
-}

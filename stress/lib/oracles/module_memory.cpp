@@ -18,7 +18,6 @@ constexpr char traces[] = "/sys/kernel/debug/slab/";
 constexpr std::size_t most_bytes = 8 << 20;
 constexpr std::int64_t beneath_least = 8;
 constexpr std::size_t frames_kept = 8;
-constexpr std::int64_t few_objects = 24;
 
 const ModuleRange* owner_of(const std::string& word, const std::vector<ModuleRange>& gone) {
     if (word.compare(0, 2, "0x"))
@@ -121,13 +120,6 @@ SlabCounts count_kmalloc_objects() {
             counts[cache] = std::strtoll(objects->c_str(), nullptr, 10);
     }
     return counts;
-}
-
-bool have_grown(const SlabCounts& before, const SlabCounts& now) {
-    return std::any_of(now.begin(), now.end(), [&](const auto& cache) {
-        const auto known = before.find(cache.first);
-        return known != before.end() && cache.second > known->second + few_objects;
-    });
 }
 
 std::vector<Finding> judge_module_memory(const std::string& cache, const std::string& alloc_traces,

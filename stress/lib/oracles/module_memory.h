@@ -29,8 +29,6 @@ ModuleRange range_of_module(const std::string& name);
 // Objects of each kmalloc cache that keeps stacks; empty where none does.
 using SlabCounts = std::map<std::string, std::int64_t>;
 SlabCounts count_kmalloc_objects();
-// By more than comes and goes with files, processes and sockets.
-bool have_grown(const SlabCounts& before, const SlabCounts& now);
 
 // Records of one cache's alloc_traces that begin in one of the modules.  What was allocated further
 // below the module's function may belong to the core, so few such objects say nothing; and what is
