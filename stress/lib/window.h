@@ -178,6 +178,7 @@ private:
     const Racer racer_;
     const std::uint32_t tid_;
     std::unique_ptr<WindowDirector> director_;
+    std::unique_ptr<WindowDirector> waits_director_;
     Offer* offer_ = nullptr;
     at_call* call_ = nullptr;
     at_try* try_ = nullptr;

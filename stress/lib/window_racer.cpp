@@ -23,6 +23,7 @@ constexpr std::uint64_t arrival_ns = 60 * ms;
 // that handles the interrupt gets a CPU.
 constexpr std::uint64_t approach_ns = 10 * ms;
 constexpr timespec nap{0, 30 * us};
+constexpr std::uint32_t most_drawn = 64;
 
 } // namespace
 
@@ -31,6 +32,7 @@ WindowRacer::WindowRacer(WindowControl* control, Racer racer)
     if (!control_)
         return;
     director_ = std::make_unique<WindowDirector>(control_->book_, racer);
+    waits_director_ = std::make_unique<WindowDirector>(control_->book_, racer);
     const std::uint32_t index = control_->next_offer_.fetch_add(1, std::memory_order_acq_rel);
     if (index >= WindowControl::max_offers)
         return;
@@ -124,15 +126,19 @@ bool WindowRacer::enlist(Random& random, const WindowControl::Chooser& choose, d
 }
 
 bool WindowRacer::enlist_to_wait(Random& random, const WindowControl::Chooser& choose) {
-    if (!offer_ || !random.chance(control_->aim_) || !director_->next(random, offer_->placement))
+    if (!offer_ || control_->aim_ <= 0 || random.below(2))
         return false;
-    const Stretch stretch = control_->book_.stretch[offer_->placement.stretch];
+    Stretch stretch{};
+    // One with an end of its own: what it draws is nobody's turn in the calls that are timed.
+    for (std::uint32_t drawn = 0; stretch.from < AT_IRQ || stretch.from == AT_CANCEL; ++drawn) {
+        if (drawn == most_drawn || !waits_director_->next(random, offer_->placement))
+            return false;
+        stretch = control_->book_.stretch[offer_->placement.stretch];
+    }
     if (is_held(offer_->placement.bin) && !control_->holds_allowed(stretch))
         offer_->placement.bin = Bin::free;
-    if (stretch.from < AT_START || stretch.from == AT_CANCEL || !name_oneself(random, choose))
-        return false;
-    waits_ = true;
-    return true;
+    waits_ = name_oneself(random, choose);
+    return waits_;
 }
 
 // By the ledger or by the marks: A will not come any more, but for what follows an answer.
