@@ -453,12 +453,15 @@ void Race::lull(std::uint32_t index, Random& random, WindowRacer& racer) {
     };
     if (joined && setup_.cookie_in_offset && random.below(2)) {
         poll_until_idle(index, random);
-    } else if (!joined && setup_.cookie_in_offset && !placed_fsync(racer, index, random)) {
-        switch (random.below(4)) {
+    } else if (!joined && setup_.cookie_in_offset) {
+        switch (random.below(8)) {
         case 0:
             break;
         case 1:
-            sync_file(index, random);
+        case 2:
+        case 3:
+            if (!placed_fsync(racer, index, random))
+                sync_file(index, random);
             break;
         default:
             poll_until_idle(index, random);

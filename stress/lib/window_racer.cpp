@@ -126,11 +126,15 @@ bool WindowRacer::enlist(Random& random, const WindowControl::Chooser& choose, d
 }
 
 bool WindowRacer::enlist_to_wait(Random& random, const WindowControl::Chooser& choose) {
-    if (!offer_ || control_->aim_ <= 0 || random.below(2))
+    if (!offer_ || control_->aim_ <= 0)
         return false;
     Stretch stretch{};
-    // One with an end of its own: what it draws is nobody's turn in the calls that are timed.
-    for (std::uint32_t drawn = 0; stretch.from < AT_IRQ || stretch.from == AT_CANCEL; ++drawn) {
+    // Mostly where the request has its answer and is still counted: there nobody else comes.
+    const auto suits = [&] {
+        return stretch.from >= AT_UNMAP ||
+               (stretch.from >= AT_IRQ && stretch.from != AT_CANCEL && random.below(4) == 0);
+    };
+    for (std::uint32_t drawn = 0; drawn == 0 || !suits(); ++drawn) {
         if (drawn == most_drawn || !waits_director_->next(random, offer_->placement))
             return false;
         stretch = control_->book_.stretch[offer_->placement.stretch];

@@ -33,7 +33,7 @@ ONE_CPU_IN = 6
 LONGER_TIMES = 2
 LONGER = ("exit_under_load", "removal_under_load")
 # … and so does what is seen beside a device that is never done alone.
-LONGER_PLAN = "-saturated-"
+LONGER_PLANS = ("-saturated-", "-full-device-")
 # Blind stress is given up at so many times the requests of the aimed search.
 BLIND_TIMES = 20
 # A guest that died has told its counters up to a tenth of a second before: at most so many requests
@@ -53,7 +53,7 @@ def _is_mix(cell: matrix.Cell) -> bool:
 
 
 def _is_longer(cell: matrix.Cell) -> bool:
-    return _is_mix(cell) or cell.plan.scenario.name in LONGER or LONGER_PLAN in cell.id
+    return _is_mix(cell) or cell.plan.scenario.name in LONGER or any(plan in cell.id for plan in LONGER_PLANS)
 
 
 def _turn(cell: matrix.Cell, first: str) -> int:
