@@ -32,7 +32,7 @@ ONE_CPU_IN = 6
 # and goes takes its time.
 LONGER_TIMES = 2
 LONGER = ("exit_under_load", "removal_under_load")
-# … and so does what is seen beside a device that is never done alone.
+# … and so does what is seen only beside a device that is never done, or a sleeper of one that is full.
 LONGER_PLANS = ("-saturated-", "-full-device-")
 # Blind stress is given up at so many times the requests of the aimed search.
 BLIND_TIMES = 20
