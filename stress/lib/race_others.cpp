@@ -25,6 +25,13 @@ constexpr double frequent_lulls = 0.01; // of the batches
 // Of a poll that slept through a lull, before it is said that nothing kept it from being woken.
 constexpr std::uint64_t ended_for_ns = 100 * ms;
 
+// Of the one device; nullopt: it is not zcdma.  Not by a child, as read_requests(): a fork holds up
+// whoever touches a page.
+std::optional<std::vector<DriverRequest>> requests_now() {
+    const auto text = read_file("/sys/kernel/debug/zcdma/zcdma0/requests");
+    return text ? std::optional(parse_requests(*text)) : std::nullopt;
+}
+
 } // namespace
 
 void Race::draw_other(std::uint32_t index, Random& random) {
@@ -282,8 +289,7 @@ class Race::FsyncWatch {
 public:
     // Of one device, whose requests are those of all.
     explicit FsyncWatch(Race& race)
-        : race_(race), offered_(race.geometry_.devices == 1 &&
-                                access("/sys/kernel/debug/zcdma/zcdma0", F_OK) == 0) {}
+        : race_(race), offered_(race.geometry_.devices == 1 && requests_now()) {}
 
     // True while there is one.
     bool look() {
@@ -307,12 +313,11 @@ private:
     };
     static constexpr std::uint64_t look_every_ns = 10 * ms; // it takes the driver's locks
 
-    // Not by a child, as read_requests(): a fork holds up whoever touches a page.
     static bool is_drained(std::uint64_t since_ns) {
-        const auto text = read_file("/sys/kernel/debug/zcdma/zcdma0/requests");
-        const auto requests = parse_requests(text.value_or(""));
+        const auto requests = requests_now();
         const std::uint64_t for_ns = monotonic_ns() - since_ns;
-        return text && std::none_of(requests.begin(), requests.end(), [&](const auto& request) {
+        return requests &&
+               std::none_of(requests->begin(), requests->end(), [&](const auto& request) {
                    return request.age_us * 1000 + look_every_ns > for_ns;
                });
     }
@@ -395,8 +400,7 @@ void Race::watch_sleepers() {
 
 // The driver's requests whose events this submitter has seen; its slots are its own to look at.
 std::vector<DriverRequest> Race::kept_requests(std::uint32_t submitter) const {
-    std::vector<DriverRequest> kept =
-        parse_requests(read_file("/sys/kernel/debug/zcdma/zcdma0/requests").value_or(""));
+    std::vector<DriverRequest> kept = requests_now().value_or(std::vector<DriverRequest>{});
     std::erase_if(kept, [&](const DriverRequest& request) {
         const auto index = static_cast<std::uint32_t>(request.cookie % max_slots);
         if (!request.cookie || index / geometry_.depth != submitter)
