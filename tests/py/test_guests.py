@@ -136,7 +136,8 @@ def test_cards_that_are_let_finish_pass_and_an_iommu_tells_of_one_that_was_not(t
     passed = cells["zcdma-edu-submit_cancel_race-edu-flush-2cpu"]
     assert passed.verdict is Verdict.PASS and passed.counters["cancel_won"] > 0
     told = [f.title for f in cells["control-timeout-without-stop"].findings if f.oracle == "kernel-log"]
-    assert any(title.startswith("IOMMU fault: DMA Write") for title in told)
+    # the request that the card is not done with may be a read(2) or a write(2): both are late DMA
+    assert any(title.startswith("IOMMU fault: DMA ") for title in told)
 
 
 def test_a_qemu_killed_from_outside_is_a_miss_and_the_rest_goes_on(
