@@ -9,8 +9,9 @@
  * spares the look-up, written to the file `sites` is probed there; what is written takes the place of what stood.  While rules are armed,
  * a seeded share of the passages (site_ppm) waits before the instruction.
  * Lengths are drawn evenly over their logarithm: a window of 2 us and one of
- * 500 us are met alike.  No waiting while one CPU is online, and none longer
- * than 100 us but where the driver could have been preempted for as long.
+ * 500 us are met alike.  No waiting while one CPU is online.  Where the driver
+ * could not have been preempted few wait longer than 100 us: as long as an SMI
+ * or the host of a virtual CPU may take it away anywhere.
  *
  * A site that is passed all the time must not eat the machine: it waits at most
  * for its share of the time, and all of them together for theirs.  What was
@@ -24,7 +25,8 @@
 #define AT_SITE_RULE		(AT_NR_RULES + 3)	/* draws of its own; and those behind it */
 #define AT_SITE_WAIT_MIN_NS	1024U
 #define AT_SITE_DOUBLINGS	7	/* to 100 us */
-#define AT_SITE_DOUBLINGS_LONG	10	/* to 1 ms, where that may be */
+#define AT_SITE_DOUBLINGS_LONG	10	/* to 1 ms, where that may be, … */
+#define AT_SITE_LONG_ELSEWHERE	32	/* … and of so many one elsewhere */
 #define AT_SITE_SHARE		32	/* of the time, for one */
 #define AT_SITES_SHARE		6	/* for all */
 
@@ -86,6 +88,7 @@ static int site_passes(struct kprobe *kprobe, struct pt_regs *regs)
 	struct at_site *site = container_of(kprobe, struct at_site, kprobe);
 	u32 ppm = READ_ONCE(site_ppm);
 	u64 count, random, waited_ns;
+	bool is_long;
 
 	if (!ppm || !rcu_access_pointer(injector.live))
 		return 0;
@@ -96,7 +99,8 @@ static int site_passes(struct kprobe *kprobe, struct pt_regs *regs)
 	if (at_reduce(random, AT_PPM) >= ppm || num_online_cpus() < 2 || has_waited_enough(site))
 		return 0;
 	atomic64_inc(&site->stretched);
-	waited_ns = wait_busily(site_wait_ns(at_mix64(random), may_wait_long(regs)));
+	is_long = may_wait_long(regs) || !at_reduce(at_mix64(~random), AT_SITE_LONG_ELSEWHERE);
+	waited_ns = wait_busily(site_wait_ns(at_mix64(random), is_long));
 	atomic64_add(waited_ns, &site->waited_ns);
 	tell_stretched(waited_ns);
 	return 0;

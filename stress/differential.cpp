@@ -21,9 +21,7 @@
 
 #include <fcntl.h>
 #include <libaio.h>
-#include <linux/io_uring.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -31,6 +29,7 @@
 #include "lib/pattern.h"
 #include "lib/race.h"
 #include "lib/racer.h"
+#include "lib/uring.h"
 
 namespace {
 
@@ -40,79 +39,6 @@ constexpr std::uint32_t longest = 16 << 10;
 constexpr std::uint32_t arena_bytes = 4 * longest; // a lane's memory; the page behind it is none
 constexpr std::uint32_t lanes = 3;
 const char* const lane_names[lanes] = {"preadv/pwritev", "libaio", "io_uring"};
-
-// One submission and one completion queue entry at a time.
-class Uring {
-public:
-    Uring() {
-        io_uring_params params{};
-        fd_ = at::Fd(static_cast<int>(syscall(SYS_io_uring_setup, 4, &params)));
-        if (!fd_)
-            return;
-        auto map = [&](std::size_t bytes, off_t offset) {
-            void* at = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE,
-                            fd_.get(), offset);
-            return at == MAP_FAILED ? nullptr : static_cast<std::byte*>(at);
-        };
-        std::byte* sq = map(params.sq_off.array + params.sq_entries * 4, IORING_OFF_SQ_RING);
-        std::byte* cq =
-            map(params.cq_off.cqes + params.cq_entries * sizeof(io_uring_cqe), IORING_OFF_CQ_RING);
-        sqes_ = reinterpret_cast<io_uring_sqe*>(
-            map(params.sq_entries * sizeof(io_uring_sqe), IORING_OFF_SQES));
-        if (!sq || !cq || !sqes_) {
-            fd_ = at::Fd();
-            return;
-        }
-        auto word = [](std::byte* ring, std::uint32_t offset) {
-            return reinterpret_cast<std::uint32_t*>(ring + offset);
-        };
-        sq_tail_ = word(sq, params.sq_off.tail);
-        sq_mask_ = *word(sq, params.sq_off.ring_mask);
-        sq_array_ = word(sq, params.sq_off.array);
-        cq_head_ = word(cq, params.cq_off.head);
-        cq_tail_ = word(cq, params.cq_off.tail);
-        cq_mask_ = *word(cq, params.cq_off.ring_mask);
-        cqes_ = reinterpret_cast<io_uring_cqe*>(cq + params.cq_off.cqes);
-    }
-    explicit operator bool() const { return static_cast<bool>(fd_); }
-
-    long transfer(bool is_read, int fd, const iovec* vector, unsigned segments, off_t at) {
-        const std::uint32_t tail = *sq_tail_;
-        io_uring_sqe& sqe = sqes_[tail & sq_mask_];
-        sqe = {};
-        sqe.opcode = is_read ? IORING_OP_READV : IORING_OP_WRITEV;
-        sqe.fd = fd;
-        sqe.addr = reinterpret_cast<std::uint64_t>(vector);
-        sqe.len = segments;
-        sqe.off = static_cast<std::uint64_t>(at);
-        sq_array_[tail & sq_mask_] = tail & sq_mask_;
-        std::atomic_ref(*sq_tail_).store(tail + 1, std::memory_order_release);
-        const std::uint32_t head = *cq_head_;
-        unsigned to_submit = 1;
-        while (std::atomic_ref(*cq_tail_).load(std::memory_order_acquire) == head) {
-            const long taken = syscall(SYS_io_uring_enter, fd_.get(), to_submit, 1,
-                                       IORING_ENTER_GETEVENTS, nullptr, 0);
-            if (taken < 0 && errno != EINTR && errno != EAGAIN)
-                return -errno;
-            if (taken > 0)
-                to_submit = 0;
-        }
-        const long result = cqes_[head & cq_mask_].res;
-        std::atomic_ref(*cq_head_).store(head + 1, std::memory_order_release);
-        return result;
-    }
-
-private:
-    at::Fd fd_;
-    io_uring_sqe* sqes_ = nullptr;
-    std::uint32_t* sq_tail_ = nullptr;
-    std::uint32_t* sq_array_ = nullptr;
-    std::uint32_t* cq_head_ = nullptr;
-    std::uint32_t* cq_tail_ = nullptr;
-    io_uring_cqe* cqes_ = nullptr;
-    std::uint32_t sq_mask_ = 0;
-    std::uint32_t cq_mask_ = 0;
-};
 
 // One request, drawn once and sent down every lane.
 struct Draw {
@@ -317,7 +243,7 @@ private:
     bool level_ = true; // the device's memory begins as zeros
     std::byte* memory_[lanes] = {};
     io_context_t context_ = nullptr;
-    Uring uring_;
+    at::Uring uring_;
 };
 
 const at::Scenario scenario{

@@ -41,7 +41,7 @@ AFTERMATH_S = 45.0
 SILENCE_S = 20.0
 # After so much silence, or at the word of another CPU, the vCPUs are looked at: one that spins with
 # interrupts off is locked up, whatever the host withholds.
-SUSPICION_S = 3.0
+SUSPICION_S = 1.5
 LOOK_AGAIN_S = 2.0
 WATCH_STEP_S = 0.25
 DEATH_NOTICE_S = 3.0

@@ -54,6 +54,12 @@ std::vector<DriverRequest> parse_requests(const std::string& text) {
                 request.phase = value;
             else if (key == "age_us")
                 request.age_us = std::strtoull(value.c_str(), nullptr, 0);
+            else if (key == "sync")
+                request.sync = value == "1";
+            else if (key == "pid")
+                request.thread = std::atoi(value.c_str());
+            else if (key == "result")
+                request.result = std::strtoll(value.c_str(), nullptr, 10);
             else if (key == "refs") {
                 std::istringstream names(value);
                 for (std::string name; std::getline(names, name, ',');)

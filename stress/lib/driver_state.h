@@ -16,6 +16,9 @@ struct DriverRequest {
     std::string phase;
     std::vector<std::string> references; // holders that have not given back
     std::uint64_t age_us = 0;
+    bool sync = false;       // its submitter waits for it in the driver
+    int thread = 0;          // … and is this one
+    std::int64_t result = 0; // 0: nobody has taken it off the driver's lists to answer it
     std::string line;
 };
 

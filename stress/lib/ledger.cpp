@@ -90,6 +90,7 @@ const char* counter_name(Counter counter) {
                                         "fsyncs",
                                         "bad_buffers",
                                         "lulls",
+                                        "nowaits_looked_for",
                                         "waited",
                                         "timeouts_bare",
                                         "longest_wait_us",

@@ -271,10 +271,11 @@ enum class Counter : std::uint32_t {
     fsyncs,
     bad_buffers,
     lulls,
-    waited,            // answered after most of their time-out
-    timeouts_bare,     // ETIMEDOUT that no stall of a CPU explains
-    longest_wait_us,   // of any request, while every CPU scheduled: not a sum
-    longest_cancel_us, // from an accepted cancel to the event
+    nowaits_looked_for, // in the driver's lists, after calls beside a full ring
+    waited,             // answered after most of their time-out
+    timeouts_bare,      // ETIMEDOUT that no stall of a CPU explains
+    longest_wait_us,    // of any request, while every CPU scheduled: not a sum
+    longest_cancel_us,  // from an accepted cancel to the event
     // Of the host at the other end of a gadget's cable.
     cancelled_flying, // calls of io_cancel() on requests that were in flight
     urbs,

@@ -169,8 +169,8 @@ void Race::until_death() {
         wait_for_change(submissions_, submissions_.load(std::memory_order_relaxed), ms);
     const auto longest_us = static_cast<std::uint32_t>(knobs_.nanoseconds("life") / 1000);
     pause_drawn(random, 1, longest_us);
-    constexpr Call met[] = {Call::none,       Call::io_submit, Call::io_getevents,
-                            Call::io_destroy, Call::pread,     Call::pwrite};
+    constexpr Call met[] = {Call::none,  Call::io_submit, Call::io_getevents, Call::io_destroy,
+                            Call::pread, Call::pwrite,    Call::fsync};
     const Call call = met[random.below(std::size(met))];
     if (call != Call::none && !blind_)
         until_somebody_is_in(call, 5 * ms);
@@ -283,6 +283,7 @@ void Race::drain() {
         const bool gone = syscall(SYS_delete_module, setup_.module.c_str(), O_NONBLOCK) == 0;
         if (const auto finding = judge_unload_in_use(gone ? 0 : -errno))
             shared_.report(*finding);
+        offer_registered_buffer();
     }
     // Bounded by the supervisor, which abandons the run when an event is overdue.
     while (requests_in_flight() && !shared_.abandon.load(std::memory_order_acquire))

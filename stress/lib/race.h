@@ -193,6 +193,15 @@ private:
     Sought scarce_outcome() const;
     bool behind_pace() const;
 
+    // Of a batch with one that must not wait: the cookies of what is in flight, where that is more
+    // than the ring holds; and what became of it when the call is over.
+    std::vector<std::uint64_t> beside_full_ring(const std::vector<std::uint32_t>& batch);
+    void judge_nowaits(const std::vector<std::uint32_t>& batch,
+                       const std::vector<std::uint64_t>& others);
+
+    // Memory that is no user's, as io_uring's registered buffers are, is refused by zcdma.
+    void offer_registered_buffer();
+
     // A lull in which this racer does nothing: true after a moment of it.
     bool keeps_still();
 
@@ -279,6 +288,7 @@ private:
     std::atomic<std::uint32_t> stormed_{0}; // threads that are done with it
     ReadyClaim ready_claim_;
     std::atomic<std::uint32_t> sleeps_{0}; // bumped by whoever is about to sleep in poll(2)
+    std::atomic<std::uint64_t> next_nowait_look_ns_{0};
     double sync_ratio_;
 };
 

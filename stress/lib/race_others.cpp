@@ -14,6 +14,7 @@
 #include "lib/futex.h"
 #include "lib/oracles/calls.h"
 #include "lib/oracles/leak.h"
+#include "lib/uring.h"
 
 namespace at {
 
@@ -21,7 +22,8 @@ namespace {
 
 // Beyond the driver's bounds, for the kworker that calls fsync for an iocb (fs/aio.c, aio_fsync()).
 constexpr std::uint64_t kworker_ns = 200 * ms;
-constexpr double frequent_lulls = 0.01; // of the batches
+constexpr double frequent_lulls = 0.01;            // of the batches
+constexpr std::uint64_t nowait_looks_ns = 50 * ms; // apart: they take the driver's locks
 // Of a poll that slept through a lull, before it is said that nothing kept it from being woken.
 constexpr std::uint64_t ended_for_ns = 100 * ms;
 
@@ -433,6 +435,68 @@ void Race::await_given_back(std::uint32_t submitter) {
 
 // Nobody submits until all of this submitter's requests were answered: its last interrupt is
 // followed by none that would make good for it.
+void Race::offer_registered_buffer() {
+    if (permitted_.removal || !requests_now())
+        return;
+    Uring ring;
+    alignas(page_bytes) static std::byte page[page_bytes];
+    if (!ring)
+        return;
+    const Calling calling(Call::pread);
+    if (const auto finding =
+            judge_registered_buffer(ring.read_fixed(devices_[0].get(), page, sizeof page, 0)))
+        shared_.report(*finding);
+}
+
+std::vector<std::uint64_t> Race::beside_full_ring(const std::vector<std::uint32_t>& batch) {
+    std::vector<std::uint64_t> others;
+    const auto nowait = [&](std::uint32_t index) { return shared_.slots[index].nowait; };
+    if (geometry_.devices != 1 || std::none_of(batch.begin(), batch.end(), nowait) ||
+        coarse_ns() < next_nowait_look_ns_.load(std::memory_order_relaxed))
+        return others;
+    for (std::uint32_t i = 0; i < geometry_.slots; ++i) {
+        const Slot& slot = shared_.slots[i];
+        const std::uint64_t word = slot.word.load(std::memory_order_acquire);
+        if (state_of(word) == SlotState::flying &&
+            slot.op.load(std::memory_order_relaxed) == Op::transfer)
+            others.push_back(cookie_of(i, generation_of(word)));
+    }
+    if (others.size() < static_cast<std::size_t>(knobs_.integer("ring")))
+        others.clear();
+    return others;
+}
+
+// A request of the list that nobody has taken off to answer it was there during the whole call.
+void Race::judge_nowaits(const std::vector<std::uint32_t>& batch,
+                         const std::vector<std::uint64_t>& others) {
+    const auto requests = requests_now();
+    next_nowait_look_ns_.store(coarse_ns() + nowait_looks_ns, std::memory_order_relaxed);
+    if (!requests)
+        return;
+    shared_.count(Counter::nowaits_looked_for);
+    std::vector<std::uint64_t> waiting;
+    for (const DriverRequest& request : *requests)
+        if (request.phase == "queue" && !request.result)
+            waiting.push_back(request.cookie);
+    const auto waits = [&](std::uint64_t cookie) {
+        return std::find(waiting.begin(), waiting.end(), cookie) != waiting.end();
+    };
+    const auto still = static_cast<std::size_t>(std::count_if(others.begin(), others.end(), waits));
+    for (const std::uint32_t index : batch) {
+        const Slot& slot = shared_.slots[index];
+        if (!slot.nowait ||
+            !waits(cookie_of(index, generation_of(slot.word.load(std::memory_order_relaxed)))))
+            continue;
+        if (auto finding =
+                judge_nowait_taken(still, static_cast<std::size_t>(knobs_.integer("ring")))) {
+            finding->evidence.push_back(describe_slot(shared_, index));
+            finding->evidence.push_back(std::to_string(still) + " others were in the lists");
+            shared_.report(*finding);
+            return;
+        }
+    }
+}
+
 void Race::lull(std::uint32_t index, Random& random, WindowRacer& racer) {
     SubmitterState& submitter = *submitters_[index];
     const std::uint32_t own = 1U << (index % 32);

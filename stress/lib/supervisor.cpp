@@ -59,7 +59,11 @@ constexpr milliseconds driver_quiesce_bound{1500};
 constexpr std::uint64_t starved_for = 6;
 constexpr milliseconds memory_bound{1000};
 // Told to the host, which sees whether the CPU runs and where.
-constexpr std::uint64_t silence_told_ns = 2000 * ms;
+constexpr std::uint64_t silence_told_ns = 1200 * ms;
+// From a process's end to the first look at who sleeps on, and from one look to the next: whoever
+// is woken by a kill runs within it.
+constexpr std::uint64_t killed_look_ns = 20 * ms;
+constexpr std::uint64_t killed_again_ns = 100 * ms;
 constexpr milliseconds shell_bound{20000};
 // A turn of the sites waits for every CPU.
 constexpr std::uint64_t site_silence_ns = 300 * ms;
@@ -297,6 +301,8 @@ private:
         child_ = -1;
         child_gone_ = false;
         killed_by_plan_ = false;
+        next_killed_look_ns_ = 0;
+        killed_.clear();
     }
 
     void fork_stressor() {
@@ -391,6 +397,7 @@ private:
                 return;
             }
             if (run_.stage.load(std::memory_order_acquire) == Stage::kill_me) {
+                look_at_the_killed();
                 // Of many lives each ends by its own hand; one that does not is killed late.
                 if (!kill_at_ns)
                     kill_at_ns =
@@ -442,6 +449,21 @@ private:
         judge_death();
     }
 
+    // Of a process that ends by its own hand; its driver's requests say whom it waits for.
+    void look_at_the_killed() {
+        const std::uint64_t healthy = heartbeats_->healthy_ns();
+        if (!next_killed_look_ns_)
+            next_killed_look_ns_ = healthy + killed_look_ns;
+        if (healthy < next_killed_look_ns_ || !drives_zcdma())
+            return;
+        next_killed_look_ns_ = healthy + killed_again_ns;
+        const auto sleepers = killed_sleepers(child_);
+        if (!sleepers.empty() && !killed_.empty())
+            if (const auto finding = judge_killed_sleepers(killed_, sleepers, read_requests()))
+                run_.report(*finding);
+        killed_ = sleepers;
+    }
+
     // SIGKILL; a stressor that survives it is a hang and is diagnosed.
     void end_stressor() {
         run_.stop.store(1, std::memory_order_release);
@@ -455,6 +477,8 @@ private:
         while (!reaped() && heartbeats_->healthy_ns() - from < bound &&
                monotonic_ns() - from_wall < lockup_ns) {
             hooks_.attend(tick);
+            if (killed_by_plan_)
+                look_at_the_killed();
             collect();
         }
         if (reaped())
@@ -702,6 +726,8 @@ private:
     std::vector<std::string> unplaced_;
     bool silence_told_ = false;
     bool killed_by_plan_ = false;
+    std::uint64_t next_killed_look_ns_ = 0; // in healthy time; 0: the process lives
+    std::vector<KilledSleeper> killed_;     // at the last look
     int wait_status_ = 0;
     std::string stuck_call_;
     std::string error_;

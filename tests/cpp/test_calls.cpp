@@ -167,3 +167,14 @@ TEST_CASE("at the limit io_setup says EAGAIN and leaves nothing") {
     CHECK(named(at::judge_destroy_at_limit(0)).empty());
     CHECK(named(at::judge_destroy_at_limit(-EINVAL)) == "contract/limit-destroy");
 }
+
+TEST_CASE("a request that must not wait is refused when the others fill the ring") {
+    CHECK(named(at::judge_nowait_taken(16, 16)) == "contract/nowait-taken");
+    CHECK(named(at::judge_nowait_taken(15, 16)).empty());
+}
+
+TEST_CASE("a buffer that is no user's memory is refused") {
+    CHECK(named(at::judge_registered_buffer(4096)) == "contract/registered-buffer");
+    CHECK(named(at::judge_registered_buffer(-EFAULT)) == "contract/registered-buffer");
+    CHECK(named(at::judge_registered_buffer(-EOPNOTSUPP)).empty());
+}

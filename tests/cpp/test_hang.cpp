@@ -53,6 +53,24 @@ TEST_CASE("a title says what is known, and nothing that varies") {
           "unkillable loop in io_cancel: the driver's books do not answer");
 }
 
+TEST_CASE("a killed thread that sleeps on is told where nothing that it began keeps it") {
+    CHECK(at::has_kill_pending("Name:\tx\nSigPnd:\t0000000000000100\nShdPnd:\t0\n"));
+    CHECK(!at::has_kill_pending("SigPnd:\t0000000000000000\nShdPnd:\t0000000000000100\n"));
+    CHECK(!at::has_kill_pending(""));
+    const auto of = [](const std::string& wchan, const std::string& request) {
+        return at::judge_killed_sleepers({{7, ""}}, {{7, wchan}}, at::parse_requests(request));
+    };
+    const std::string waited = "cookie=0x1 phase=queue refs=submit,engine,timeout sync=1 pid=7\n";
+    const std::string cancelled = "cookie=0x1 phase=queue refs=submit,cancel sync=1 pid=7\n";
+    CHECK(of("zcdma_fsync", "")->signature == "hang/not-killable/fsync");
+    CHECK(of("zcdma_rw", waited)->signature == "hang/not-killable/sync");
+    CHECK(!of("zcdma_rw", cancelled));
+    CHECK(!of("zcdma_rw", "cookie=0x1 phase=irq refs=submit sync=1 pid=7\n"));
+    CHECK(!of("exit_aio", "cookie=0x1 phase=queue refs=engine sync=0 pid=7\n"));
+    CHECK(!of("zcdma_rw", "cookie=0x1 phase=queue refs=submit sync=1 pid=8\n"));
+    CHECK(!at::judge_killed_sleepers({{8, ""}}, {{7, "zcdma_fsync"}}, {}));
+}
+
 TEST_CASE("kworkers that run nothing and books that do not answer are told") {
     CHECK(!at::judge_kworkers(30000000000));
     CHECK(at::judge_kworkers(30000000001)->signature == "hang/kworkers");

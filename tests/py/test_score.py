@@ -151,6 +151,16 @@ def test_muted_oracles_are_told_to_every_cell() -> None:
     assert str(run.asked[0].plan) == str(cells()[0].plan).replace("time=4000ms", "time=2000ms")
 
 
+def test_a_bug_of_the_card_is_searched_for_with_cards() -> None:
+    (card,) = planted.planted(["edu-stop-says-stopped"])
+    method = card.method(STOCK)
+    asked = search.cells_for(card, "6.1", 7, method.slice_time)
+    assert {cell.target for cell in asked} == {planted.CARD_TARGET}
+    assert {cell.plan.scenario.knob("time") for cell in asked} == {"3s", "6000ms"}
+    assert ONE.method(STOCK) == STOCK and {cell.target for cell in cells()} == {"zcdma"}
+    assert card.method(replace(STOCK, slice_time="2s")).slice_time == "2s"
+
+
 def test_trials_are_kept_whole_or_passed_over(tmp_path: Path) -> None:
     trial = searched(SHOWN, method=replace(STOCK, blind=True))
     path = tmp_path / trials.SCORE

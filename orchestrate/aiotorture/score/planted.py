@@ -19,6 +19,11 @@ FIRST_SHARE = 0.7
 CORRECT = "correct-driver"
 # What a stock kernel cannot see, in the order in which they are asked.
 DEBUG_KERNELS = ("kasan", "lockdep")
+# What is wrong in the card's file nobody sees who has no card; and its transfers take 100 ms each.
+CARD_FILE = "driver/zcdma_engine_edu.c"
+CARD_TARGET = "zcdma-edu"
+CARD_SLICE = "3s"
+CARD_ROUNDS = 4
 HEADER = ("Name", "Class", "Mechanism", "Symptom", "Source", "Race", "Kernel", "Oracle")
 
 
@@ -44,9 +49,14 @@ class Planted:
     # --- what another kind of mutant says for itself (score/kernel_mutants.py)
 
     @property
+    def of_card(self) -> bool:
+        """Whether it changes what only a card's engine runs."""
+        return self.mutant is not None and f"+++ b/{CARD_FILE}" in self.mutant.patch
+
+    @property
     def targets(self) -> tuple[str, ...]:
         """Of its cells; none: those of the profile."""
-        return ()
+        return (CARD_TARGET,) if self.of_card else ()
 
     def kernel_for(self, name: str) -> str:
         """Where it is planted, for cells of this kernel."""
@@ -70,10 +80,12 @@ class Planted:
     @property
     def rounds(self) -> int:
         """How often the profile's cells are gone through, each time with other seeds."""
-        return 1
+        return CARD_ROUNDS if self.of_card else 1
 
     def method(self, asked: Method) -> Method:
         """How it is searched for, when this was asked for."""
+        if self.of_card and asked.slice_time == SLICE:
+            return dataclasses.replace(asked, slice_time=CARD_SLICE)
         return asked
 
 

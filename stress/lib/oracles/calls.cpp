@@ -212,6 +212,20 @@ std::vector<Finding> judge_signal_wait(const SignalWait& wait) {
     return found;
 }
 
+std::optional<Finding> judge_nowait_taken(std::size_t others, std::size_t ring) {
+    if (others < ring)
+        return std::nullopt;
+    return wrong("contract/nowait-taken",
+                 "a request that must not wait was taken when the ring was full");
+}
+
+std::optional<Finding> judge_registered_buffer(std::int64_t answer) {
+    if (answer == -EOPNOTSUPP || answer == -ENOMEM)
+        return std::nullopt;
+    return wrong("contract/registered-buffer",
+                 "a read into memory that is no user's answered " + name_of(answer));
+}
+
 std::vector<Finding> judge_setup_refused(int answer, bool left_id) {
     std::vector<Finding> found;
     if (answer != -EAGAIN)

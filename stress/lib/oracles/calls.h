@@ -49,6 +49,14 @@ std::optional<Finding> judge_overslept(bool asleep, std::uint64_t ready_for_ns);
 std::optional<Finding> judge_fsync_overslept(bool asleep, std::uint64_t drained_for_ns);
 std::optional<Finding> judge_revents(short asked, short revents, bool removal);
 
+// A request with RWF_NOWAIT that was taken, when so many others were in the device's lists before,
+// during and after its call: each has a descriptor or waits for one.
+std::optional<Finding> judge_nowait_taken(std::size_t others, std::size_t ring);
+
+// A read into a buffer that is registered with io_uring: bytes or -errno.  ENOMEM: the kernel did
+// not register it.
+std::optional<Finding> judge_registered_buffer(std::int64_t answer);
+
 // open, dup, dup3 and close of a device that is there; `error` 0: it succeeded.
 std::optional<Finding> judge_file_call(const std::string& call, int error);
 

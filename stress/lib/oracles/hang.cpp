@@ -1,6 +1,8 @@
 #include "lib/oracles/hang.h"
 
 #include <algorithm>
+#include <csignal>
+#include <cstdlib>
 #include <filesystem>
 #include <sstream>
 
@@ -95,6 +97,55 @@ std::vector<TaskState> read_tasks(pid_t pid) {
         tasks.push_back(std::move(task));
     }
     return tasks;
+}
+
+// "SigPnd:\t0000000000000100": a fatal signal is added to each thread's own (kernel/signal.c,
+// complete_signal(), zap_other_threads()).
+bool has_kill_pending(const std::string& status) {
+    constexpr char field[] = "SigPnd:";
+    const auto at = status.find(field);
+    return at != std::string::npos &&
+           std::strtoull(status.c_str() + at + sizeof field - 1, nullptr, 16) >> (SIGKILL - 1) & 1;
+}
+
+std::vector<KilledSleeper> killed_sleepers(pid_t pid) {
+    std::vector<KilledSleeper> sleepers;
+    std::error_code error;
+    for (const auto& entry :
+         std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/task", error)) {
+        const std::string path = entry.path().string();
+        const std::string status = read_file(path + "/status").value_or("");
+        if (parse_state(status) == 'D' && has_kill_pending(status))
+            sleepers.push_back({static_cast<pid_t>(std::atoi(entry.path().filename().c_str())),
+                                first_line(read_file(path + "/wchan").value_or(""))});
+    }
+    return sleepers;
+}
+
+std::optional<Finding> judge_killed_sleepers(const std::vector<KilledSleeper>& before,
+                                             const std::vector<KilledSleeper>& now,
+                                             const std::vector<DriverRequest>& requests) {
+    const auto not_cancelled = [](const DriverRequest& request) {
+        const auto& held = request.references;
+        return request.sync && request.phase == "queue" &&
+               std::find(held.begin(), held.end(), "cancel") == held.end();
+    };
+    for (const KilledSleeper& sleeper : now) {
+        if (std::none_of(before.begin(), before.end(),
+                         [&](const KilledSleeper& known) { return known.tid == sleeper.tid; }))
+            continue;
+        const std::string where = "thread " + std::to_string(sleeper.tid) + " in " + sleeper.wchan;
+        if (sleeper.wchan.find("fsync") != std::string::npos)
+            return Finding{
+                "hang", "a killed process waits on in fsync", "hang/not-killable/fsync", {where}};
+        for (const DriverRequest& request : requests)
+            if (request.thread == sleeper.tid && not_cancelled(request))
+                return Finding{"hang",
+                               "a killed process waits for a request that nobody has cancelled",
+                               "hang/not-killable/sync",
+                               {where, "request " + request.line}};
+    }
+    return std::nullopt;
 }
 
 Finding judge_killed_call(const std::string& call) {

@@ -37,6 +37,20 @@ std::string blocking_call(const std::vector<std::string>& stack);
 // killed.
 Finding judge_killed_call(const std::string& call);
 
+// A thread that sleeps uninterruptibly (D) with its SIGKILL pending.
+struct KilledSleeper {
+    pid_t tid = 0;
+    std::string wchan;
+};
+std::vector<KilledSleeper> killed_sleepers(pid_t pid);
+bool has_kill_pending(const std::string& status);
+
+// Who slept so `before` and still does: a kill ends a wait for requests (fsync), and one for a
+// request of its own but for the time that it takes to cancel it.
+std::optional<Finding> judge_killed_sleepers(const std::vector<KilledSleeper>& before,
+                                             const std::vector<KilledSleeper>& now,
+                                             const std::vector<DriverRequest>& requests);
+
 // `call_on_board` names what the ledger's board says of a task whose stack says nothing (one that
 // runs in the kernel, or a kernel that shows no stacks).
 Finding diagnose_hang(const std::vector<TaskState>& tasks,
