@@ -177,6 +177,7 @@ public:
     explicit Agent(at::Port port) : port_(std::move(port)) {}
 
     int serve() {
+        at::count_memory();
         while (!leaving_ && !port_.closed())
             attend(milliseconds(1000));
         at::unload_all_modules();

@@ -192,6 +192,13 @@ def _untouched(mutant: Mutant | None) -> tuple[str, ...]:
     return MODULE_FOLDERS[: changed.index(True)] if any(changed) else ()
 
 
+def injector(kernel: Kernel, mutant: Mutant | None) -> bytes | None:
+    """fail_injector.ko, where this mutant leaves it as it is."""
+    if mutant is not None and not _untouched(mutant):
+        return None
+    return modules(kernel).files[INJECTOR].read_bytes()
+
+
 def modules(kernel: Kernel, mutant: Mutant | None = None) -> ModuleSet:
     """fail_injector.ko and zcdma.ko for the kernel. ConfigurationError, one line, when a patch
     does not apply or the sources do not build. A mutant of the driver alone takes the injector that

@@ -116,11 +116,12 @@ class Bench:
         kernel = self.kernels[cell.kernel]
         target = targets.named(cell.target)
         bounces = cell.plan.scenario.knob("bounce") == "1"
+        injector = build.injector(kernel, cell.mutant) if target.builds else None
         return SubjectSpec(
             kernel,
             cell.cpus,
             variant,
-            target.preload(kernel),
+            target.preload(kernel, injector),
             extra_cmdline=(BOUNCE,) if bounces else (),
             # where an IOMMU translates nothing bounces (drivers/iommu/dma-iommu.c)
             hardware=dataclasses.replace(target.hardware, iommu=target.hardware.iommu and not bounces),

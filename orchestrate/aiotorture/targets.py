@@ -86,11 +86,15 @@ class Target:
         text = [self.described.path.read_bytes(), *(each.content for each in loads)]
         return build.ModuleSet(files={}, symbols={}, build_id=paths.content_hash(text))
 
-    def preload(self, kernel: Kernel) -> Preload | None:
-        """What of it is the kernel's own and the same for each cell: all of a target that brings no
-        module, what another needs before its module."""
+    def preload(self, kernel: Kernel, injector: bytes | None = None) -> Preload | None:
+        """What of it is the same for each cell: all of a target that brings no module, what another
+        needs before its module; of our own driver the injector, where the cell's mutant leaves that
+        as it is."""
         if self.builds:
-            return _written_back(kernel)
+            before = _written_back(kernel) or Preload(())
+            there = () if injector is None else (ModuleThere(_path_of(build.INJECTOR), injector),)
+            both = replace(before, modules=(*before.modules, *there))
+            return both if both.modules else None
         if self.described is None or not self.described.needs or self.hardware.devices:
             return None
         modules = tuple(
@@ -144,19 +148,19 @@ class Target:
             brought = {build.INJECTOR: build.modules(kernel).files[build.INJECTOR]}
             fields["marked"] = False
         for name, path in brought.items():
-            subject.bring(_path_of(name), path.read_bytes())
+            there, content = _path_of(name), path.read_bytes()
+            subject.bring(there, content)
             # its probes and marks stand ready for the next cell
-            keep = subject.stays and name == build.INJECTOR
-            loaded.append({"name": name, "path": _path_of(name), "keep": keep})
+            keep = name == build.INJECTOR and (subject.stays or subject.has_loaded(there, content))
+            loaded.append({"name": name, "path": there, "keep": keep})
         if self.described is not None:
             for each in targetfile.loads(self.described, kernel, draws_out):
                 there = _path_of(each.name)
-                if not (each.keep and subject.preloaded):
-                    subject.bring(there, each.content)
+                subject.bring(there, each.content)
                 loaded.append(
                     {"name": each.name, "path": there, "parameters": each.parameters, "keep": each.keep}
                 )
-            was_set_up = subject.preloaded and not self.described.brings_modules
+            was_set_up = subject.preload is not None and not self.described.brings_modules
             image = self.described.image
             if image is not None and not was_set_up:
                 subject.link.push(image.path_gz, targetfile.image_gz(image))

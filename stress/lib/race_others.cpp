@@ -450,8 +450,10 @@ void Race::offer_registered_buffer() {
 
 std::vector<std::uint64_t> Race::beside_full_ring(const std::vector<std::uint32_t>& batch) {
     std::vector<std::uint64_t> others;
+    const auto ring = static_cast<std::size_t>(knobs_.integer("ring"));
     const auto nowait = [&](std::uint32_t index) { return shared_.slots[index].nowait; };
-    if (geometry_.devices != 1 || std::none_of(batch.begin(), batch.end(), nowait) ||
+    if (geometry_.devices != 1 || geometry_.slots <= ring ||
+        std::none_of(batch.begin(), batch.end(), nowait) ||
         coarse_ns() < next_nowait_look_ns_.load(std::memory_order_relaxed))
         return others;
     for (std::uint32_t i = 0; i < geometry_.slots; ++i) {
@@ -461,7 +463,7 @@ std::vector<std::uint64_t> Race::beside_full_ring(const std::vector<std::uint32_
             slot.op.load(std::memory_order_relaxed) == Op::transfer)
             others.push_back(cookie_of(i, generation_of(word)));
     }
-    if (others.size() < static_cast<std::size_t>(knobs_.integer("ring")))
+    if (others.size() < ring)
         others.clear();
     return others;
 }

@@ -88,6 +88,9 @@ void shell(const char* what, const std::string& command) {
         ": " + answer.err.substr(0, answer.err.find('\n')));
 }
 
+// Last: before the first run, or at the end of the one before.
+SlabCounts slabs_counted;
+
 class Supervision {
 public:
     Supervision(const RunRequest& request, const RunHooks& hooks)
@@ -120,8 +123,8 @@ public:
         stage("modules");
         if (!request_.shared) {
             system_before_ = read_system_books();
-            // Of a run before this one in the same guest: counting takes a tenth of a second.
-            slabs_before_ = slabs_at_end_.empty() ? count_kmalloc_objects() : slabs_at_end_;
+            // Counted before the first run or after the last: it takes a tenth of a second.
+            slabs_before_ = slabs_counted.empty() ? count_kmalloc_objects() : slabs_counted;
         }
         for (const ModuleFile& module : request_.modules)
             load(module, setup_.bound.knobs.module_parameters());
@@ -649,8 +652,8 @@ private:
             monotonic_ns() + static_cast<std::uint64_t>(memory_bound.count()) * ms;
         std::vector<Finding> left;
         for (;;) {
-            slabs_at_end_ = count_kmalloc_objects();
-            left = read_module_memory(slabs_before_, slabs_at_end_, gone_, began_ns_);
+            slabs_counted = count_kmalloc_objects();
+            left = read_module_memory(slabs_before_, slabs_counted, gone_, began_ns_);
             if (left.empty() || monotonic_ns() >= until)
                 break;
             hooks_.attend(milliseconds(100));
@@ -709,7 +712,6 @@ private:
     std::unique_ptr<WorkBeats> work_beats_;
     SystemBooks system_before_;
     SlabCounts slabs_before_;
-    inline static SlabCounts slabs_at_end_;
     std::vector<ModuleRange> gone_; // where unloaded modules lay
     Books books_;
     pid_t child_ = -1;
@@ -775,6 +777,10 @@ json supervise(const RunRequest& request, const RunHooks& hooks) {
         unload_all_modules();
         throw;
     }
+}
+
+void count_memory() {
+    slabs_counted = count_kmalloc_objects();
 }
 
 void unload_all_modules() {

@@ -51,6 +51,9 @@ nlohmann::json supervise(const RunRequest& request, const RunHooks& hooks);
 // std::runtime_error that says what is missing.
 void probe(const RunRequest& request);
 
+// Counts what of the kernel's memory is in use, so that the first run need not.
+void count_memory();
+
 // Unloads what earlier runs left loaded, last loaded first.
 void unload_all_modules();
 

@@ -65,6 +65,7 @@ TEST_CASE("a killed thread that sleeps on is told where nothing that it began ke
     CHECK(of("zcdma_fsync", "")->signature == "hang/not-killable/fsync");
     CHECK(of("zcdma_rw", waited)->signature == "hang/not-killable/sync");
     CHECK(!of("zcdma_rw", cancelled));
+    CHECK(!of("zcdma_rw", "cookie=0x1 phase=queue refs=submit sync=1 pid=7 result=-110\n"));
     CHECK(!of("zcdma_rw", "cookie=0x1 phase=irq refs=submit sync=1 pid=7\n"));
     CHECK(!of("exit_aio", "cookie=0x1 phase=queue refs=engine sync=0 pid=7\n"));
     CHECK(!of("zcdma_rw", "cookie=0x1 phase=queue refs=submit sync=1 pid=8\n"));

@@ -5,10 +5,10 @@
 
 namespace {
 
-const char quiet[] =
-    "submitted 10\ncompleted 10\ncompleted_cancelled 3\ncompleted_timeout 0\nlive 0\n"
-    "ref_engine 0\nref_core 0\npinned_pages 0\nmapped_descs 0\nfree_descs 256\n"
-    "illegal_steps 0\n";
+const char quiet[] = "submitted 10\ncompleted 10\ncompleted_ok 7\ncompleted_cancelled "
+                     "3\ncompleted_timeout 0\nlive 0\n"
+                     "ref_engine 0\nref_core 0\npinned_pages 0\nmapped_descs 0\nfree_descs 256\n"
+                     "illegal_steps 0\n";
 
 std::vector<std::string> signatures(const std::vector<at::Finding>& findings) {
     std::vector<std::string> all;
@@ -50,6 +50,13 @@ TEST_CASE("every holder's reference has a name, and so have the other books") {
     books["completed"] = 11;
     CHECK(signatures(at::judge_books(books, 256, {})) ==
           std::vector<std::string>{"leak/live", "contract/illegal-step", "ledger/books-more"});
+}
+
+TEST_CASE("each completion is booked as one of a kind") {
+    auto books = at::parse_books(quiet);
+    books["completed_ok"] = 6;
+    CHECK(signatures(at::judge_books(books, 256, {})) ==
+          std::vector<std::string>{"ledger/books-kinds"});
 }
 
 TEST_CASE("each of the system's books has its own title") {

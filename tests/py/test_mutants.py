@@ -5,10 +5,12 @@ from __future__ import annotations
 import shutil
 import subprocess
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from aiotorture import build, paths
+from aiotorture.kernels import Kernel
 from aiotorture.score.planted import HEADER, header_of
 
 PATCHES = sorted(build.mutants_folder().glob("driver/*.patch"))
@@ -39,3 +41,8 @@ def test_there_are_fifty_driver_mutants_in_ten_classes() -> None:
     headers = [header_of(patch.read_text()) for patch in PATCHES if "driver" in patch.parts]
     assert len(headers) >= 50
     assert len({header["Class"] for header in headers}) >= 10
+
+
+def test_who_changes_the_injector_does_not_find_the_common_one_in_its_guest() -> None:
+    changed = build.Mutant("m", "--- a/fault/holds.c\n+++ b/fault/holds.c\n")
+    assert build.injector(cast(Kernel, "kernel"), changed) is None

@@ -8,7 +8,7 @@ from typing import cast
 
 from aiotorture.agentlink import AgentLink
 from aiotorture.kernels import Kernel
-from aiotorture.lanes.base import Fate, Lane, Preload, Starvation, Subject, SubjectSpec
+from aiotorture.lanes.base import Fate, Lane, ModuleThere, Preload, Starvation, Subject, SubjectSpec
 from aiotorture.lanes.warm import WarmLane
 
 ONE_CPU = SubjectSpec(cast(Kernel, "kernel"), 1)
@@ -118,6 +118,15 @@ def test_a_file_is_brought_once_and_again_when_it_has_changed() -> None:
     for content in (b"one", b"one", b"two"):
         guest.bring("/lib/at/zcdma.ko", content)
     assert len(guest.there.pushed) == 2
+
+
+def test_a_module_that_was_there_from_the_beginning_is_not_brought() -> None:
+    guest = Guest()
+    guest.preload = Preload((ModuleThere("/lib/at/fail_injector.ko", b"one"),))
+    guest.bring("/lib/at/fail_injector.ko", b"one")
+    assert not guest.there.pushed and guest.has_loaded("/lib/at/fail_injector.ko", b"one")
+    guest.bring("/lib/at/fail_injector.ko", b"of a mutant")
+    assert len(guest.there.pushed) == 1
 
 
 def test_what_was_set_up_before_the_guest_was_saved_serves_one_cell() -> None:

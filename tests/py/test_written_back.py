@@ -48,3 +48,11 @@ def test_a_kernel_with_neither_is_left_without(monkeypatch: pytest.MonkeyPatch) 
 def test_the_stressor_opens_what_the_guest_links() -> None:
     header = (targets.paths.ROOT / "stress/lib/written_back.h").read_text()
     assert f'written_back_file[] = "{targets.WRITTEN_BACK_FILE}"' in header
+
+
+def test_the_injector_is_there_with_either_and_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    for have, modules in ((("brd",), ["brd", "fail_injector"]), ((), ["fail_injector"])):
+        monkeypatch.setattr(initramfs, "kernel_modules", having(*have))
+        preload = targets.named("zcdma").preload(A_KERNEL, b"injector")
+        assert preload is not None
+        assert [module.path for module in preload.modules] == [f"/lib/at/{name}.ko" for name in modules]

@@ -83,16 +83,23 @@ class Starvation:
 class Subject(ABC):
     """A running machine with an agent on it.
 
-    `preloaded`: the files of the spec's preload are there. `stays`: it may serve further cells (the
-    warm lane). `clean`: whoever ran a cell says so when nothing of it is left."""
+    `preload`: what of the spec's was done before the first cell. `stays`: it may serve further cells
+    (the warm lane). `clean`: whoever ran a cell says so when nothing of it is left."""
 
     link: AgentLink
-    preloaded = False
+    preload: Preload | None = None
     stays = False
     clean = False
 
+    def has_loaded(self, path: str, content: bytes) -> bool:
+        """Whether this module was there before the first cell."""
+        modules = self.preload.modules if self.preload is not None else ()
+        return any((module.path, module.content) == (path, content) for module in modules)
+
     def bring(self, path: str, content: bytes) -> None:
-        """Puts a file there, unless this subject has had it from an earlier cell."""
+        """Puts a file there, unless this subject has had it from the beginning or an earlier cell."""
+        if self.has_loaded(path, content):
+            return
         brought: dict[str, bytes] = self.__dict__.setdefault("_brought", {})
         if brought.get(path) != content:
             self.link.push(path, content)

@@ -15,7 +15,7 @@ from pathlib import Path
 from aiotorture import accel, build, guestperf, hardware, initramfs, readyguest
 from aiotorture.agentlink import NoAnswer
 from aiotorture.errors import HarnessError
-from aiotorture.lanes.base import Fate, Lane, Starvation, Subject, SubjectSpec, Variant
+from aiotorture.lanes.base import Fate, Lane, Preload, Starvation, Subject, SubjectSpec, Variant
 from aiotorture.qmp import QmpClosed, QmpError
 from aiotorture.readyguest import Machine, Qemu
 
@@ -64,9 +64,9 @@ def cpu_states(registers: str) -> list[tuple[int, bool]]:
 class QemuSubject(Subject):
     """One restored guest."""
 
-    def __init__(self, qemu: Qemu, preloaded: bool = False) -> None:
+    def __init__(self, qemu: Qemu, preload: Preload | None = None) -> None:
         self._qemu = qemu
-        self.preloaded = preloaded
+        self.preload = preload
         self.link = qemu.link
         self._began = time.monotonic()
         self._vcpus = [
@@ -239,7 +239,7 @@ class QemuLane(Lane):
         self._count += 1
         folder = self._scratch / f"guest{self._count}"
         with readyguest.restored(machine, folder) as qemu:
-            subject = QemuSubject(qemu, preloaded=spec.preload is not None)
+            subject = QemuSubject(qemu, spec.preload)
             try:
                 qemu.link.hello(HELLO_TIMEOUT_S)
             except NoAnswer as error:

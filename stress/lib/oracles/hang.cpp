@@ -127,7 +127,7 @@ std::optional<Finding> judge_killed_sleepers(const std::vector<KilledSleeper>& b
                                              const std::vector<DriverRequest>& requests) {
     const auto not_cancelled = [](const DriverRequest& request) {
         const auto& held = request.references;
-        return request.sync && request.phase == "queue" &&
+        return request.sync && request.phase == "queue" && !request.result &&
                std::find(held.begin(), held.end(), "cancel") == held.end();
     };
     for (const KilledSleeper& sleeper : now) {

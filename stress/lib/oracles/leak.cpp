@@ -100,6 +100,15 @@ std::vector<Finding> judge_books(const Books& books, std::int64_t ring,
                                    : "the driver completed more requests than it was given",
              submitted > completed ? "ledger/books-fewer" : "ledger/books-more",
              {count_line("submitted", submitted), count_line("completed", completed)}});
+    std::int64_t sum = 0;
+    for (const auto& [name, count] : books)
+        if (name.starts_with("completed_"))
+            sum += count;
+    if (submitted == completed && sum != completed)
+        findings.push_back({"ledger",
+                            "the driver's kinds of completion do not add up",
+                            "ledger/books-kinds",
+                            {count_line("completed", completed), count_line("kinds", sum)}});
     return findings;
 }
 
