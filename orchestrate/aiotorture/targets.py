@@ -95,14 +95,14 @@ class Target:
             there = () if injector is None else (ModuleThere(_path_of(build.INJECTOR), injector),)
             both = replace(before, modules=(*before.modules, *there))
             return both if both.modules else None
-        if self.described is None or not self.described.needs or self.hardware.devices:
+        if self.described is None or not self.described.needs:
             return None
         modules = tuple(
             ModuleThere(_path_of(each.name), each.content, each.parameters)
             for each in targetfile.loads(self.described, kernel)
             if each.keep
         )
-        if self.described.brings_modules:
+        if self.described.brings_modules or self.hardware.devices:  # which are plugged in later
             return Preload(modules)
         files: tuple[tuple[str, bytes], ...] = ()
         if self.described.image is not None:
@@ -160,7 +160,7 @@ class Target:
                 loaded.append(
                     {"name": each.name, "path": there, "parameters": each.parameters, "keep": each.keep}
                 )
-            was_set_up = subject.preload is not None and not self.described.brings_modules
+            was_set_up = subject.preload is not None and bool(subject.preload.mark)
             image = self.described.image
             if image is not None and not was_set_up:
                 subject.link.push(image.path_gz, targetfile.image_gz(image))

@@ -104,8 +104,14 @@ def test_a_target_without_devices_has_the_usual_machine(tmp_path: Path) -> None:
     assert hardware.machine_words()[1].startswith("pc,")
 
 
-def test_what_needs_its_devices_is_not_set_up_before_they_are_there() -> None:
-    assert targets.named("file-nvme").preload(kernels.host()) is None
+def test_what_needs_its_devices_is_loaded_and_not_set_up_before_they_are_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nvme = targetfile.Load("nvme", b"elf", keep=True)
+    monkeypatch.setattr(targetfile, "loads", lambda described, kernel: [nvme])
+    preload = targets.named("file-nvme").preload(kernels.host())
+    assert preload is not None and [module.path for module in preload.modules] == ["/lib/at/nvme.ko"]
+    assert not preload.commands and not preload.mark
 
 
 def test_the_command_says_it_with_status_2(
