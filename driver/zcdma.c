@@ -45,7 +45,7 @@ module_param(mem_mb, uint, 0444);
 MODULE_PARM_DESC(mem_mb, "soft engine: memory of each device, 1..256 MiB");
 static unsigned int ring = 256;
 module_param(ring, uint, 0444);
-MODULE_PARM_DESC(ring, "descriptors, 16..4096, a power of two");
+MODULE_PARM_DESC(ring, "descriptors, 2..4096, a power of two");
 static char *cancel = "callback";
 module_param(cancel, charp, 0444);
 MODULE_PARM_DESC(cancel, "how a request in flight is cancelled: callback flush flag none");
@@ -528,7 +528,7 @@ static bool zc_parameters_valid(void)
 {
 	return zc_parse_engine(engine) >= 0 &&
 	       devices >= 1 && devices <= ZC_MAX_DEVICES && mem_mb >= 1 && mem_mb <= 256 &&
-	       ring >= 16 && ring <= 4096 && is_power_of_2(ring) &&
+	       ring >= 2 && ring <= 4096 && is_power_of_2(ring) &&
 	       zc_timeout_ms >= 1 && zc_timeout_ms <= 60000 &&
 	       zc_stop_ms >= 1 && zc_stop_ms <= 1000 && latency_ns <= NSEC_PER_SEC &&
 	       burst >= 1 && burst <= 256 && irq_gap_ns <= NSEC_PER_SEC && ack_ns <= NSEC_PER_SEC &&

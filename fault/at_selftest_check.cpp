@@ -569,6 +569,7 @@ void sites_wait_for_their_share(const std::string& directory) {
           "a site waits for its share of the time and no longer");
     check(stretched_ns() / 1000 == value_of(line, "waited_us"),
           "what was waited is told in the mapping");
+    check(get(injector + "site_long_ppm") == "31250\n", "few waits are long where nothing says so");
     check(unload("at_selftest") == 0, "a module with a site in it unloads");
     check(get(injector + "sites").find(" gone") != std::string::npos, "its site is gone then");
     check(put(injector + "sites", "\n") == 0 && get(injector + "sites").empty(),

@@ -582,6 +582,7 @@ static void forget(bool probes_too)
 	forget_passages();
 	remove_sites();
 	WRITE_ONCE(site_ppm, 0);
+	WRITE_ONCE(site_long_ppm, AT_SITE_LONG_PPM);
 }
 
 /* ---- debugfs: the files of a rule ---- */
@@ -1000,6 +1001,7 @@ static void create_files(void)
 	debugfs_create_file("fail-nth", 0600, injector.dir, NULL, &fail_nth_fops);
 	debugfs_create_file("sites", 0600, injector.dir, NULL, &sites_fops);
 	debugfs_create_u32("site_ppm", 0600, injector.dir, &site_ppm);
+	debugfs_create_u32("site_long_ppm", 0600, injector.dir, &site_long_ppm);
 	if (!IS_ENABLED(CONFIG_FAULT_INJECTION))
 		debugfs_create_file("make-it-fail", 0600, injector.dir, NULL,
 				    &make_it_fail_fops);

@@ -10,8 +10,9 @@
  * a seeded share of the passages (site_ppm) waits before the instruction.
  * Lengths are drawn evenly over their logarithm: a window of 2 us and one of
  * 500 us are met alike.  No waiting while one CPU is online.  Where the driver
- * could not have been preempted few wait longer than 100 us: as long as an SMI
- * or the host of a virtual CPU may take it away anywhere.
+ * could not have been preempted a share (site_long_ppm) waits longer than
+ * 100 us: as long as an SMI or the host of a virtual CPU may take it away
+ * anywhere.
  *
  * A site that is passed all the time must not eat the machine: it waits at most
  * for its share of the time, and all of them together for theirs.  What was
@@ -26,7 +27,7 @@
 #define AT_SITE_WAIT_MIN_NS	1024U
 #define AT_SITE_DOUBLINGS	7	/* to 100 us */
 #define AT_SITE_DOUBLINGS_LONG	10	/* to 1 ms, where that may be, … */
-#define AT_SITE_LONG_ELSEWHERE	32	/* … and of so many one elsewhere */
+#define AT_SITE_LONG_PPM	31250U	/* … and of this share elsewhere, if nobody says otherwise */
 #define AT_SITE_SHARE		32	/* of the time, for one */
 #define AT_SITES_SHARE		6	/* for all */
 
@@ -46,6 +47,7 @@ static unsigned int nr_sites;
 static atomic_t sites_alive;		/* that were passed at all */
 static u64 sites_since_ns;
 static u32 site_ppm;
+static u32 site_long_ppm = AT_SITE_LONG_PPM;
 
 /*
  * Could the driver have been preempted here?  A probe comes with preemption off,
@@ -99,7 +101,8 @@ static int site_passes(struct kprobe *kprobe, struct pt_regs *regs)
 	if (at_reduce(random, AT_PPM) >= ppm || num_online_cpus() < 2 || has_waited_enough(site))
 		return 0;
 	atomic64_inc(&site->stretched);
-	is_long = may_wait_long(regs) || !at_reduce(at_mix64(~random), AT_SITE_LONG_ELSEWHERE);
+	is_long = may_wait_long(regs) ||
+		  at_reduce(at_mix64(~random), AT_PPM) < READ_ONCE(site_long_ppm);
 	waited_ns = wait_busily(site_wait_ns(at_mix64(random), is_long));
 	atomic64_add(waited_ns, &site->waited_ns);
 	tell_stretched(waited_ns);

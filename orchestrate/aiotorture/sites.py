@@ -7,7 +7,8 @@ A wait before an instruction parts two statements of the driver. Most instructio
 accesses of what racers share open the same window, so those that touch it weigh more: calls, above
 all of locks, lists, timers and references, and what they return to; writes, and what follows them.
 Most of all weigh the gaps in which no lock is held any more, or not yet: after an unlock, before a
-lock; then what follows a call that lets another context run: a work queued, a waiter woken.
+lock; then what follows a call that lets another context run, a work queued, a waiter woken, and both sides of
+a call by pointer: a register that is read or written, a queue that is joined.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ MOST_TURNS = 64
 KERNEL = "vmlinux"
 AIO_OBJECT = Path("fs/aio.o")
 # Of the cache: another way to weigh makes other draws.
-VERSION = 5
+VERSION = 6
 
 _FUNCTION = re.compile(r"[0-9a-f]+ <(?P<name>[^>]+)>:$")
 _INSTRUCTION = re.compile(r"\s*(?P<at>[0-9a-f]+):\t(?P<text>.*\S)")
@@ -62,8 +63,11 @@ _HANDS_OVER = re.compile(
     r"|hrtimer_start|smp_call_function|irq_work_queue|tasklet_.*schedule|call_rcu"
 )
 
+_INDIRECT = re.compile(r"\?$|__x86_indirect_(call_)?thunk")
+
 _GAP = 128
 _HANDED_OVER = 32
+_BY_POINTER = 32
 _SYNCHRONISING_CALL = 8
 _CALL = 4
 _ATOMIC = 8
@@ -126,6 +130,8 @@ def _called(instruction: _Instruction) -> str | None:
 
 
 def _of_call(symbol: str) -> int:
+    if _INDIRECT.match(symbol):
+        return _BY_POINTER
     return _SYNCHRONISING_CALL if _SYNCHRONISES.search(symbol) else _CALL
 
 

@@ -4,6 +4,7 @@
 #include <sstream>
 
 #include "lib/bounded.h"
+#include "lib/system.h"
 
 namespace at {
 
@@ -101,6 +102,11 @@ std::vector<DriverRequest> read_requests(bool* blocked) {
             all.push_back(std::move(request));
     }
     return all;
+}
+
+std::optional<std::vector<DriverRequest>> requests_now() {
+    const auto text = read_file("/sys/kernel/debug/zcdma/zcdma0/requests");
+    return text ? std::optional(parse_requests(*text)) : std::nullopt;
 }
 
 std::string where_it_stands(const DriverRequest& request) {

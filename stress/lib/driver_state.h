@@ -29,6 +29,9 @@ std::vector<DriverRequest> parse_requests(const std::string& text);
 // cannot be read in time (`blocked` then says that they exist and do not answer).
 std::optional<Books> read_books(bool* blocked = nullptr);
 std::vector<DriverRequest> read_requests(bool* blocked = nullptr);
+// Of the first device alone; nullopt: it is not zcdma.  Not by a child, as the two above: a fork
+// holds up whoever touches a page.
+std::optional<std::vector<DriverRequest>> requests_now();
 
 // "request in phase queue, reference engine not returned"
 std::string where_it_stands(const DriverRequest& request);

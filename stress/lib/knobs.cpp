@@ -23,7 +23,7 @@ const std::vector<Knob>& target_knobs() {
         {"engine", Scope::target, Kind::choice, "soft", "", "", {"soft", "edu"}, "", "who moves the bytes: a timer, or PCI devices of QEMU"},
         {"devices", Scope::target, Kind::integer, "1", "1", "8", {}, "", "device nodes"},
         {"mem_mb", Scope::target, Kind::integer, "16", "1", "256", {}, "MiB", "soft engine: memory of each device"},
-        {"ring", Scope::target, Kind::integer, "256", "16", "4096", {}, "descriptors", "descriptors in the ring, a power of two"},
+        {"ring", Scope::target, Kind::integer, "256", "2", "4096", {}, "descriptors", "descriptors in the ring, a power of two"},
         {"cancel", Scope::target, Kind::choice, "callback", "", "", {"callback", "flush", "flag", "none"}, "", "how a request in flight is cancelled"},
         {"timeout_ms", Scope::target, Kind::integer, "200", "1", "60000", {}, "ms", "per request; then poll, stop or reset"},
         {"stop_ms", Scope::target, Kind::integer, "50", "1", "1000", {}, "ms", "how long a stop may go unacknowledged before a reset"},

@@ -204,12 +204,13 @@ void disarm_faults() {
     bounded_write(std::string(injector) + "sites", "\n", file_bound);
 }
 
-void place_sites(const std::vector<std::string>& sites, double share) {
+void place_sites(const std::vector<std::string>& sites, double share, double long_share) {
     std::string names;
     for (const std::string& site : sites)
         names += site + " ";
     Settings settings;
     settings.set("site_ppm", std::to_string(std::lround(share * 1e6)));
+    settings.set("site_long_ppm", std::to_string(std::lround(long_share * 1e6)));
     settings.set("sites", names);
     settings.write();
 }

@@ -30,8 +30,8 @@ std::vector<std::string> arm_faults(const Plan& plan, bool windows, bool probes)
 // Ends what arm_faults() and place_sites() began.
 void disarm_faults();
 // Instructions that are drawn out in a share of their passages, in place of those before; none:
-// off.
-void place_sites(const std::vector<std::string>& sites, double share);
+// off.  So large a share of the waits may take 1 ms even where nothing could be preempted.
+void place_sites(const std::vector<std::string>& sites, double share, double long_share);
 // May the kernel make jumps of probes?  What was so before.  It does that later, while racers run,
 // and keeps who places the next probe waiting for a grace period of all tasks (kernel/kprobes.c,
 // kprobe_optimizer()).

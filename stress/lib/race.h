@@ -171,6 +171,7 @@ private:
     void draw_other(std::uint32_t slot, Random& random);
     class BoundedWait;
     class FsyncWatch;
+    class KeptWatch;
     void sync_file(std::uint32_t submitter, Random& random);
     void overtaken_by_fsync(const std::vector<std::pair<std::uint32_t, std::uint64_t>>& before,
                             std::uint64_t returned_ns);

@@ -44,6 +44,7 @@ std::vector<Knob> with_site_knobs(std::vector<Knob> knobs) {
         {"kernel_sites", scope, Kind::integer, "0", "0", "32", {}, "instructions", "the same of the kernel's fs/aio.c, of a kernel that was built here"},
         {"site_turn", scope, Kind::duration, "0ms", "0ms", "3600s", {}, "", "how long these stand until the next ones are drawn out; 0: all the time, as emulated CPUs need it (docs/windows.md)"},
         {"site_share", scope, Kind::real, "0.5", "0", "1", {}, "share", "passages at these that wait, as far as a site may take time"},
+        {"site_long", scope, Kind::real, "0.03125", "0", "1", {}, "share", "waits at these that may take 1 ms even where interrupts are off; others 100 us"},
     });
     // clang-format on
     return knobs;
@@ -54,6 +55,7 @@ SitesAsked sites_asked(const KnobValues& knobs) {
     asked.at_once =
         static_cast<std::size_t>(knobs.integer("sites") + knobs.integer("kernel_sites"));
     asked.share = asked.at_once ? knobs.real("site_share") : 0;
+    asked.long_share = knobs.real("site_long");
     asked.turn = std::chrono::milliseconds(knobs.nanoseconds("site_turn") / 1000000);
     return asked;
 }
@@ -110,7 +112,7 @@ void SiteTurns::place() {
     count();
     if (!placed_)
         optimised_ = optimise_probes(false);
-    place_sites(group(), asked_.share);
+    place_sites(group(), asked_.share, asked_.long_share);
     placed_ = true;
 }
 
@@ -118,7 +120,7 @@ void SiteTurns::remove() {
     if (!placed_)
         return;
     count();
-    place_sites({}, asked_.share);
+    place_sites({}, 0, 0);
     if (optimised_)
         optimise_probes(true);
     placed_ = false;

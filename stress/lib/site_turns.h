@@ -34,6 +34,7 @@ struct SitesAsked {
     std::size_t at_once = 0; // the target's and the kernel's
     double share = 0;        // of the passages, that wait
     std::chrono::milliseconds turn{};
+    double long_share = 0; // of the waits, that are long wherever they are
 };
 SitesAsked sites_asked(const KnobValues& knobs);
 

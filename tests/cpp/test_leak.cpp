@@ -100,6 +100,8 @@ TEST_CASE("a request whose event was seen is given back before any time-out") {
         at::parse_requests("cookie=0x1003 slot=3 gen=1 phase=unmap refs=timeout age_us=90000\n");
     CHECK(!at::judge_kept(requests[0], at::kept_ns));
     CHECK(at::judge_kept(requests[0], at::kept_ns + 1)->signature == "leak/kept/unmap/timeout");
+    CHECK(!at::judge_kept(requests[0], at::kept_in_race_ns, at::kept_in_race_ns));
+    CHECK(at::judge_kept(requests[0], at::kept_in_race_ns + 1, at::kept_in_race_ns));
 }
 
 TEST_CASE("a module that nothing uses can be unloaded") {

@@ -50,6 +50,22 @@ def test_calls_writes_and_atomics_weigh_more() -> None:
     assert put[0x5] == 1
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        "call   1404 <zcdma_poll+0x54>\n\t\t\t1400: R_X86_64_PLT32\t__x86_indirect_thunk_rax-0x4",
+        "call   *%rax",
+    ],
+)
+def test_both_sides_of_a_call_by_pointer_weigh_as_what_hands_over(call: str) -> None:
+    listing = (
+        "00000000000013f0 <zcdma_poll>:\n    13f0:\tmov    %rsi,%rdx\n    13fc:\tmov    %r15,%rsi\n"
+        f"    13ff:\t{call}\n    1404:\tmov    %rax,%rbx\n    1407:\tmov    %rbx,%rdx\n"
+    )
+    joined = [site.weight for site in sites.candidates(listing)]
+    assert joined == [1, 1, weights("zc_timeout")[0x4C], weights("zc_timeout")[0x4C], 1]
+
+
 def test_a_name_that_stands_twice_is_left_out() -> None:
     twice = LISTING + LISTING[LISTING.index("0000000000000000 <soft_irq_work>") :].split("\n\n")[0]
     assert weights("soft_irq_work")

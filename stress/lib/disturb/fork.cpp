@@ -48,7 +48,7 @@ constexpr std::uint32_t most_bytes = 16384; // whoever looks for long keeps othe
 
 // Of the forker's own, long enough that a fork is over before the device is.
 constexpr std::uint32_t own_reads = 24;
-constexpr std::uint32_t own_pages = 16; // the smallest ring takes them at once
+constexpr std::uint32_t own_pages = 16; // nearly every ring takes them at once
 constexpr int helpers_nice = -15;       // it must be done before the device is
 constexpr std::size_t own_bytes = std::size_t{own_reads} * own_pages * page_bytes;
 

@@ -142,8 +142,9 @@ std::vector<Finding> judge_survivors(const std::vector<DriverRequest>& requests)
     return {};
 }
 
-std::optional<Finding> judge_kept(const DriverRequest& request, std::uint64_t since_ns) {
-    if (since_ns <= kept_ns)
+std::optional<Finding> judge_kept(const DriverRequest& request, std::uint64_t since_ns,
+                                  std::uint64_t bound_ns) {
+    if (since_ns <= bound_ns)
         return std::nullopt;
     return leak("kept/" + signature_of(request),
                 "a request is kept after its event: " + where_it_stands(request),

@@ -33,7 +33,10 @@ std::vector<Finding> judge_survivors(const std::vector<DriverRequest>& requests)
 // A request whose event was seen so long ago, in healthy time and with nothing held meanwhile: what
 // is left of a completion then takes a work item's time, no time-out's.
 constexpr std::uint64_t kept_ns = 80000000;
-std::optional<Finding> judge_kept(const DriverRequest& request, std::uint64_t since_ns);
+// … beside a race, where a worker of the driver's may have to wait for a CPU.
+constexpr std::uint64_t kept_in_race_ns = 250000000;
+std::optional<Finding> judge_kept(const DriverRequest& request, std::uint64_t since_ns,
+                                  std::uint64_t bound_ns = kept_ns);
 
 // What the ledger knows of the driver's completions: each kind lies between the events seen and
 // those plus the requests whose events went with a ring.
