@@ -148,7 +148,7 @@ def test_muted_oracles_are_told_to_every_cell() -> None:
     assert run.asked[0].mute == ("ledger/late",) and trial.without == ("ledger/late",)
     assert run.asked[0].id.endswith("-m-no-ledger-late-s7")
     assert "-mix-" in run.asked[0].id
-    assert str(run.asked[0].plan) == str(cells()[0].plan).replace("time=4000ms", "time=2000ms")
+    assert str(run.asked[0].plan) == str(cells()[0].plan).replace("time=2500ms", "time=1250ms")
 
 
 def test_a_bug_of_the_card_is_searched_for_with_cards() -> None:
@@ -156,7 +156,7 @@ def test_a_bug_of_the_card_is_searched_for_with_cards() -> None:
     method = card.method(STOCK)
     asked = search.cells_for(card, "6.1", 7, method.slice_time)
     assert {cell.target for cell in asked} == {planted.CARD_TARGET}
-    assert {cell.plan.scenario.knob("time") for cell in asked} == {"3s", "6000ms"}
+    assert {cell.plan.scenario.knob("time") for cell in asked} == {"3000ms", "6000ms"}
     assert ONE.method(STOCK) == STOCK and {cell.target for cell in cells()} == {"zcdma"}
     assert card.method(replace(STOCK, slice_time="2s")).slice_time == "2s"
 

@@ -28,12 +28,14 @@ LAST = ("melee", "differential")
 # A sanitizer needs to see a path once, and its few seconds are for the scenario that enters most of them.
 FIRST_LATER = "melee"
 ONE_CPU_IN = 6
-# Most bugs show in a mix, and half of a short cell is set-up and teardown; a process or a device that comes
-# and goes takes its time.
-LONGER_TIMES = 2
+# A process or a device that comes and goes takes its time, and so does what is seen only beside a device that
+# is never done.
+LONGER_TIMES = 2.0
 LONGER = ("exit_under_load", "removal_under_load")
-# … and so does what is seen only beside a device that is never done, or a sleeper of one that is full.
-LONGER_PLANS = ("-saturated-", "-full-device-")
+LONGER_PLANS = ("-saturated-",)
+# Most bugs show in a mix, nearly all of those within a second of it: more cells show more than longer ones, and
+# more than a third of such a cell is set-up and teardown.
+MIX_TIMES = 1.25
 # Blind stress is given up at so many times the requests of the aimed search.
 BLIND_TIMES = 20
 # A guest that died has told its counters up to a tenth of a second before: at most so many requests
@@ -52,8 +54,11 @@ def _is_mix(cell: matrix.Cell) -> bool:
     return "-mix-" in cell.id
 
 
-def _is_longer(cell: matrix.Cell) -> bool:
-    return _is_mix(cell) or cell.plan.scenario.name in LONGER or any(plan in cell.id for plan in LONGER_PLANS)
+def _slices(cell: matrix.Cell) -> float:
+    """How many slices its race takes."""
+    if cell.plan.scenario.name in LONGER or any(plan in cell.id for plan in LONGER_PLANS):
+        return LONGER_TIMES
+    return MIX_TIMES if _is_mix(cell) else 1.0
 
 
 def _turn(cell: matrix.Cell, first: str) -> int:
@@ -120,9 +125,10 @@ def cells_for(
                 )
             )
 
-        longer = f"{duration_ns(slice_time) * LONGER_TIMES / 1e6:.0f}ms"
-        chosen = [cell for cell in offered(slice_time) if not _is_longer(cell)]
-        chosen += [cell for cell in offered(longer) if _is_longer(cell)]
+        chosen = []
+        for slices in (1.0, MIX_TIMES, LONGER_TIMES):
+            time = f"{duration_ns(slice_time) * slices / 1e6:.0f}ms"
+            chosen += [cell for cell in offered(time) if _slices(cell) == slices]
         round_no = f"-{again}" if again else ""
         with_mutant = [
             dataclasses.replace(
