@@ -74,6 +74,8 @@ class Watch:
     harness_error: str | None = None
     silent_cpu: bool = False
     host_found_s: float | None = None
+    run_began: float | None = None
+    agent_found_at: float | None = None  # both of time.monotonic()
     events: list[Json] = field(default_factory=list)
     kernel_text: str = ""
 
@@ -94,6 +96,7 @@ class Watch:
             self.counters = dict(event.get("counters", {}))
         elif kind == "finding":
             self.findings.append(Finding.from_json(event["finding"]))
+            self.agent_found_at = self.agent_found_at or time.monotonic()
 
 
 @dataclass
@@ -195,7 +198,7 @@ def _run_and_watch(
         if cell.perf:
             guestperf.start(link)
         number = link.start("run", request)
-        run_began = time.monotonic()
+        run_began = watch.run_began = time.monotonic()
         while watch.result is None:
             answer = link.wait(number, WATCH_STEP_S)
             now = time.monotonic()
@@ -234,6 +237,10 @@ def _run_and_watch(
         watch.harness_error = f"the agent refused: {error}"
     watch.fate = subject.fate()
     watch.epitaph = subject.epitaph()
+    # A guest dies before its last words are read: they were said by now.
+    if watch.run_began is not None and watch.host_found_s is None and watch.result is None:
+        if _not_muted(kernel_log.findings(subject.console()), cell):
+            watch.host_found_s = time.monotonic() - watch.run_began
 
 
 def _left_clean(watch: Watch, console: str) -> bool:
@@ -460,6 +467,10 @@ def _judge(
     tries = int(answer.get("tries", 0) or 0)
     first_finding_us = answer.get("time_to_first_finding_us")
     first_finding_requests = answer.get("requests_to_first_finding")
+    # A guest that was lost after its agent had told of one gave no result.
+    if first_finding_us is None and watch.agent_found_at is not None and watch.run_began is not None:
+        first_finding_us = (watch.agent_found_at - watch.run_began) * 1e6
+        first_finding_requests = counters.get("submitted", 0)
     # The console's is earlier where the agent saw what came of it, or saw nothing.
     if watch.host_found_s is not None and (
         first_finding_us is None or watch.host_found_s * 1e6 < first_finding_us
