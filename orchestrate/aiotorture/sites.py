@@ -7,8 +7,9 @@ A wait before an instruction parts two statements of the driver. Most instructio
 accesses of what racers share open the same window, so those that touch it weigh more: calls, above
 all of locks, lists, timers and references, and what they return to; writes, and what follows them.
 Most of all weigh the gaps in which no lock is held any more, or not yet: after an unlock, before a
-lock; then what follows a call that lets another context run, a work queued, a waiter woken, and both sides of
-a call by pointer: a register that is read or written, a queue that is joined.
+lock; then what follows a call that lets another context run, a work queued, a waiter woken; both sides of a
+call by pointer: a register that is read or written, a queue that is joined; and what comes first under a lock: who
+tries it, and an interrupt that wants it, come while it is held.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ MOST_TURNS = 64
 KERNEL = "vmlinux"
 AIO_OBJECT = Path("fs/aio.o")
 # Of the cache: another way to weigh makes other draws.
-VERSION = 6
+VERSION = 7
 
 _FUNCTION = re.compile(r"[0-9a-f]+ <(?P<name>[^>]+)>:$")
 _INSTRUCTION = re.compile(r"\s*(?P<at>[0-9a-f]+):\t(?P<text>.*\S)")
@@ -68,6 +69,7 @@ _INDIRECT = re.compile(r"\?$|__x86_indirect_(call_)?thunk")
 _GAP = 128
 _HANDED_OVER = 32
 _BY_POINTER = 32
+_LOCKED = 32
 _SYNCHRONISING_CALL = 8
 _CALL = 4
 _ATOMIC = 8
@@ -161,6 +163,8 @@ def _weight(before: _Instruction | None, here: _Instruction) -> int:
         weights.append(_of_call(called) if called is not None else _touches(instruction.text))
     if (before and _UNLOCKS.search(_called(before) or "")) or _LOCKS.search(_called(here) or ""):
         weights.append(_GAP)
+    if before and _LOCKS.search(_called(before) or ""):
+        weights.append(_LOCKED)
     if before and _HANDS_OVER.match(_called(before) or ""):
         weights.append(_HANDED_OVER)
     return max(weights)

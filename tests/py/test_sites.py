@@ -35,18 +35,19 @@ def test_what_is_no_statement_is_left_out() -> None:
 def test_calls_writes_and_atomics_weigh_more() -> None:
     irq_work = weights("soft_irq_work")
     plain = irq_work[0xE]  # mov %rbx,%rdi
-    before_lock, after_lock = irq_work[0x14], irq_work[0x19]
-    assert before_lock > after_lock == sites.Site("soft_irq_work", 0x14, 0, 8).weight
+    before_lock, under_lock = irq_work[0x14], irq_work[0x19]
+    beside_call = 8
+    assert before_lock > under_lock > beside_call
     assert irq_work[0x25] == before_lock > irq_work[0x20]  # after the unlock, and before it
-    assert plain == 1 < irq_work[0x1D] < after_lock  # behind movb $0x0,-0x10(%rbx)
+    assert plain == 1 < irq_work[0x1D] < beside_call  # behind movb $0x0,-0x10(%rbx)
     timeout = weights("zc_timeout")  # a work is queued: before and after
-    assert before_lock > timeout[0x4C] > timeout[0x47] == after_lock
+    assert before_lock > timeout[0x4C] == under_lock > timeout[0x47] == beside_call
     unmap = weights("zc_unmap.part.0")
-    assert unmap[0x3D] == unmap[0x45] == after_lock  # around lock sub
+    assert unmap[0x3D] == unmap[0x45] == beside_call  # around lock sub
     mark = weights("zc_mark")
     assert mark[0x12] == 1  # a stack's slot is nobody else's
     put = weights("zc_put")
-    assert put[0x18] == put[0x1E] == after_lock  # around lock btr
+    assert put[0x18] == put[0x1E] == beside_call  # around lock btr
     assert put[0x5] == 1
 
 
