@@ -542,6 +542,7 @@ std::uint64_t stretched_ns() {
 void sites_wait_for_their_share(const std::string& directory) {
     constexpr char there[] = "at_selftest:run_unheard+0x0";
     check(load(directory + "/at_selftest.ko") == 0, "at_selftest loads for its sites");
+    put(injector + "site_long_ppm", "1000000");
     put(injector + "clear", "1");
     put(injector + "site_ppm", "1000000");
     check(put(injector + "sites", "run_unheard") == EINVAL, "a site has an offset");

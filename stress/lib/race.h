@@ -236,6 +236,13 @@ private:
 
     // The device was held for racers, or the driver drawn out, in sum.
     std::uint64_t held_ns() const;
+    // When a wait began, by both clocks that it is judged by.
+    struct Since {
+        std::uint64_t healthy_ns = 0, held_ns = 0;
+    };
+    Since since_now() const;
+    // Healthy time since then in which nothing was held.
+    std::uint64_t undisturbed_ns(const Since& since) const;
     bool stalled_during(const Slot& slot) const;
     bool stood_still_since(std::uint64_t ns) const;
 

@@ -279,16 +279,12 @@ std::vector<DriverRequest> Race::kept_requests(std::uint32_t submitter) const {
 }
 
 void Race::await_given_back(std::uint32_t submitter) {
-    const std::uint64_t healthy_ns = shared_.healthy_ns();
-    const std::uint64_t held_before_ns = held_ns();
+    const Since since = since_now();
     while (!stopped()) {
         const std::vector<DriverRequest> kept = kept_requests(submitter);
         if (kept.empty())
             return;
-        const std::uint64_t since_ns = shared_.healthy_ns() - healthy_ns;
-        const std::uint64_t drawn_out_ns = held_ns() - held_before_ns;
-        if (const auto finding =
-                judge_kept(kept.front(), since_ns - std::min(since_ns, drawn_out_ns))) {
+        if (const auto finding = judge_kept(kept.front(), undisturbed_ns(since))) {
             shared_.report(*finding);
             return;
         }

@@ -1,5 +1,4 @@
-// What the parts of the race share: race.cpp (threads, the stressor's main), race_contexts.cpp,
-// race_submit.cpp, race_reap.cpp and race_cancel.cpp.
+// What the parts of the race share: race.cpp (threads, the stressor's main) and race_*.cpp.
 #pragma once
 
 #include <atomic>

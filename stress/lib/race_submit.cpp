@@ -20,6 +20,15 @@ std::uint64_t Race::held_ns() const {
            (stretched_ ? stretched_->ns() : 0);
 }
 
+Race::Since Race::since_now() const {
+    return {shared_.healthy_ns(), held_ns()};
+}
+
+std::uint64_t Race::undisturbed_ns(const Since& since) const {
+    const std::uint64_t healthy_ns = shared_.healthy_ns() - since.healthy_ns;
+    return healthy_ns - std::min(healthy_ns, held_ns() - since.held_ns);
+}
+
 // Did a CPU stand still long enough to explain a time-out?  In one piece, or in many: a host with
 // more to do than CPUs takes a guest's away for some tens of milliseconds, again and again.
 bool Race::stalled_during(const Slot& slot) const {

@@ -16,13 +16,6 @@ namespace at {
 
 namespace {
 
-// What another look at the device has said of one who sleeps in poll(2).
-struct Ready {
-    PollSleeper::Seen sleeper;
-    std::uint64_t begun_ns, outside; // while these stay, nobody has begun anything
-    std::uint64_t healthy_ns, held_ns;
-};
-
 bool is_ready(const PollSleeper::Seen& sleeper) {
     pollfd look{sleeper.fd, sleeper.events, 0};
     return poll(&look, 1, 0) > 0 && (look.revents & look.events);
@@ -55,8 +48,7 @@ private:
         std::uint64_t seen_ns = 0;   // asleep in the driver, which has the number it waits for
         std::uint64_t looked_ns = 0; // at the driver's requests
         bool drained = false;        // no request is as old as that, since
-        std::uint64_t healthy_ns = 0;
-        std::uint64_t held_ns = 0;
+        Since since{};
     };
     static constexpr std::uint64_t look_every_ns = 10 * ms; // it takes the driver's locks
 
@@ -91,13 +83,10 @@ private:
                 return true;
             sleep.looked_ns = now;
             sleep.drained = is_drained(sleep.seen_ns);
-            sleep.healthy_ns = race_.shared_.healthy_ns();
-            sleep.held_ns = race_.held_ns();
+            sleep.since = race_.since_now();
         } else {
-            const std::uint64_t since_ns = race_.shared_.healthy_ns() - sleep.healthy_ns;
-            const std::uint64_t drawn_out_ns = race_.held_ns() - sleep.held_ns;
             if (const auto finding =
-                    judge_fsync_overslept(asleep(), since_ns - std::min(since_ns, drawn_out_ns)))
+                    judge_fsync_overslept(asleep(), race_.undisturbed_ns(sleep.since)))
                 race_.shared_.report(*finding);
         }
         return true;
@@ -133,12 +122,9 @@ public:
             // A cookie comes again after a thousand requests of its slot.
             const bool same =
                 before != kept_.end() && request.age_us * 1000 > now - before->second.seen_ns;
-            const Kept kept =
-                same ? before->second : Kept{now, race_.shared_.healthy_ns(), race_.held_ns()};
-            const std::uint64_t since_ns = race_.shared_.healthy_ns() - kept.healthy_ns;
-            const std::uint64_t drawn_out_ns = race_.held_ns() - kept.held_ns;
-            if (const auto finding = judge_kept(
-                    request, since_ns - std::min(since_ns, drawn_out_ns), kept_in_race_ns))
+            const Kept kept = same ? before->second : Kept{now, race_.since_now()};
+            if (const auto finding =
+                    judge_kept(request, race_.undisturbed_ns(kept.since), kept_in_race_ns))
                 race_.shared_.report(*finding);
             still[request.cookie] = kept;
         }
@@ -147,7 +133,8 @@ public:
 
 private:
     struct Kept {
-        std::uint64_t seen_ns, healthy_ns, held_ns;
+        std::uint64_t seen_ns;
+        Since since{};
     };
     static constexpr std::uint64_t look_every_ns = 50 * ms; // it takes the driver's locks
 
@@ -169,6 +156,12 @@ private:
 // In a lull what is ready stays ready, and whoever sleeps in poll(2) has been woken: another look
 // tells of one who was not, before the next completion makes good for it.
 void Race::watch_sleepers() {
+    // What another look at the device has said of one who sleeps in poll(2).
+    struct Ready {
+        PollSleeper::Seen sleeper;
+        std::uint64_t begun_ns, outside; // while these stay, nobody has begun anything
+        Since since{};
+    };
     std::vector<std::optional<Ready>> ready(submitters_.size());
     FsyncWatch fsyncs(*this);
     KeptWatch kept(*this);
@@ -184,16 +177,14 @@ void Race::watch_sleepers() {
                 continue;
             }
             const Ready now{*seen, begun_ns_.load(std::memory_order_relaxed),
-                            shared_.value(Counter::outside), shared_.healthy_ns(), held_ns()};
+                            shared_.value(Counter::outside), since_now()};
             if (!ready[i] || ready[i]->sleeper.number != now.sleeper.number ||
                 ready[i]->begun_ns != now.begun_ns || ready[i]->outside != now.outside) {
                 ready[i] = now;
                 continue;
             }
-            const std::uint64_t since_ns = now.healthy_ns - ready[i]->healthy_ns;
-            const std::uint64_t drawn_out_ns = now.held_ns - ready[i]->held_ns;
-            if (const auto finding = judge_overslept(sleeper.is_asleep(*seen),
-                                                     since_ns - std::min(since_ns, drawn_out_ns))) {
+            if (const auto finding =
+                    judge_overslept(sleeper.is_asleep(*seen), undisturbed_ns(ready[i]->since))) {
                 shared_.report(*finding);
                 return;
             }
