@@ -32,6 +32,7 @@
 #include "lib/oracles/calls.h"
 #include "lib/race.h"
 #include "lib/racer.h"
+#include "lib/starving.h"
 
 namespace {
 
@@ -39,6 +40,8 @@ constexpr std::uint64_t life_ns = 3000000000;
 // What the kernel takes to unbind beside what the driver waits for: grace periods, above all on a
 // kernel with lockdep.
 constexpr std::uint64_t unbind_work_ns = 1500000000;
+// About as many as the driver core and the probe make.
+constexpr std::uint32_t allocations_of_a_binding = 64;
 constexpr char device[] = "zcdma.0";
 constexpr char surprise[] = "/sys/kernel/debug/zcdma/zcdma0/remove";
 constexpr char unbind[] = "/sys/bus/platform/drivers/zcdma/unbind";
@@ -137,33 +140,18 @@ private:
     Removal removals_[kept] = {};
 };
 
-constexpr char fail_nth[] = "/sys/kernel/debug/fail_injector/fail-nth";
-
-// The calling thread's `which`th allocation from its making on fails (fault/allocations.c).
-class Starving {
-public:
-    explicit Starving(std::uint32_t which) : nth_(open(fail_nth, O_RDWR | O_CLOEXEC)) {
-        const std::string text = std::to_string(which);
-        placed_ = nth_ && write(nth_.get(), text.data(), text.size()) > 0;
-    }
-    // False: this kernel cannot be asked to.
-    explicit operator bool() const { return placed_; }
-    // Has it failed?  From here on none does.
-    bool over() const {
-        char left[16] = {};
-        return read(nth_.get(), left, sizeof left - 1) > 0 && left[0] == '0';
-    }
-
-private:
-    at::Fd nth_;
-    bool placed_ = false;
-};
-
-// Each binding that succeeds all the same is undone, so that the one that counts finds no device.
+// In each binding one allocation fails, each time another one, spread evenly, so that few bindings
+// take each way out of a probe.  Each that succeeds all the same is undone, so that the one that
+// counts finds no device.
 bool bind_without_memory(at::Race& race, at::Random& random) {
+    constexpr std::uint32_t most_in_a_row = 16;
+    constexpr std::uint64_t stride = 23; // of no common divisor with the number of allocations
     const at::Fd binding(open(rebind, O_WRONLY | O_CLOEXEC));
-    for (std::uint32_t i = random.below(6); binding && i > 0; --i) {
-        const Starving starving(random.logarithmic(1, 100));
+    for (std::uint32_t i = random.below(most_in_a_row); binding && i > 0; --i) {
+        const std::uint64_t starved = race.shared().value(at::Counter::binds_starved);
+        const at::Starving starving(1 +
+                                    static_cast<std::uint32_t>((race.seed() + starved * stride) %
+                                                               allocations_of_a_binding));
         if (!starving)
             return true;
         ssize_t bound = 0;
@@ -175,7 +163,7 @@ bool bind_without_memory(at::Race& race, at::Random& random) {
             race.shared().count(at::Counter::binds_starved);
         if (bound <= 0)
             continue;
-        if (const Starving opening(random.logarithmic(1, 10)); opening) {
+        if (const at::Starving opening(random.logarithmic(1, 10)); opening) {
             const at::Calling calling(at::Call::open);
             const at::Fd opened(open(race.device_path().c_str(), O_RDWR | O_CLOEXEC));
             opening.over();
@@ -207,7 +195,7 @@ bool replace_device(at::Race& race, Sleepers& sleepers, at::Random& random) {
     const at::Fd old(fcntl(fd, F_DUPFD_CLOEXEC, 0));
     ask_the_dead(race, fd);
     race.pause_drawn(random, 1, 2000);
-    if (random.below(2) && !bind_without_memory(race, random))
+    if (!bind_without_memory(race, random))
         return false;
     if (!tell(race, rebind, device) || !at::wait_for_node(race.device_path()))
         return false;
@@ -262,7 +250,7 @@ const at::Scenario scenario{
     [](at::Race& race) {
         // The probe that it needs is placed before there are racers: a function that all of them
         // run through is patched (fault/allocations.c).
-        if (const Starving ready(1U << 30); ready)
+        if (const at::Starving ready(1U << 30); ready)
             ready.over();
         race.expect_removal();
         race.start_submitters();

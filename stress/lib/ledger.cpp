@@ -74,6 +74,7 @@ const char* counter_name(Counter counter) {
                                         "binds_starved",
                                         "removed_inflight",
                                         "reloads",
+                                        "loads_starved",
                                         "signals_met",
                                         "waits_timed",
                                         "forks",

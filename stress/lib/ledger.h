@@ -255,6 +255,7 @@ enum class Counter : std::uint32_t {
     binds_starved, // whose allocation failed
     removed_inflight,
     reloads,
+    loads_starved,
     signals_met,
     waits_timed,
     forks,

@@ -14,6 +14,7 @@
 #include <nlohmann/json.hpp>
 
 #include "lib/bounded.h"
+#include "lib/starving.h"
 #include "lib/system.h"
 
 namespace at {
@@ -92,14 +93,17 @@ bool is_loaded(const std::string& name) {
     return stat(("/sys/module/" + name).c_str(), &status) == 0;
 }
 
+int finit_module(const std::string& path, const std::string& parameters) {
+    const Fd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!file)
+        return -errno;
+    return syscall(SYS_finit_module, file.get(), parameters.c_str(), 0) ? -errno : 0;
+}
+
 void insert_module(const std::string& name, const std::string& path,
                    const std::string& parameters) {
-    const auto answer = bounded_call(load_bound, [&](std::string&) {
-        const Fd file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-        if (!file)
-            return -errno;
-        return syscall(SYS_finit_module, file.get(), parameters.c_str(), 0) ? -errno : 0;
-    });
+    const auto answer =
+        bounded_call(load_bound, [&](std::string&) { return finit_module(path, parameters); });
     if (!answer.in_time)
         throw std::runtime_error("module " + name + ": not loaded within 15 s");
     if (answer.status)
@@ -119,6 +123,23 @@ void load_module(const std::string& name, const std::string& path, const std::st
 void keep_module(const std::string& name, const std::string& path, const std::string& parameters) {
     if (!is_loaded(name))
         insert_module(name, path, parameters);
+}
+
+bool load_without_memory(const std::string& name, const std::string& path,
+                         const std::string& parameters, std::uint32_t nth) {
+    const auto answer = bounded_call(load_bound, [&](std::string&) {
+        const Starving starving(nth);
+        if (!starving)
+            return 0;
+        const bool loaded = finit_module(path, parameters) == 0;
+        const bool failed = starving.over();
+        if (loaded)
+            syscall(SYS_delete_module, name.c_str(), O_NONBLOCK);
+        return failed ? 1 : 0;
+    });
+    if (!answer.in_time)
+        throw std::runtime_error("module " + name + ": not loaded within 15 s");
+    return answer.status == 1;
 }
 
 bool modules_loaded() {

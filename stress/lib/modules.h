@@ -18,6 +18,10 @@ void load_module(const std::string& name, const std::string& path, const std::st
 // Unloads the last one loaded; false when it stayed in use for the bound (then it is still
 // counted as loaded), with the reason in `why`.
 bool unload_last_module(std::string& name, std::string& why);
+// Loads a module while the `nth` allocation of who loads it fails, and unloads it where it was loaded
+// all the same.  False: that allocation was never made, or the kernel cannot be asked to let it fail.
+bool load_without_memory(const std::string& name, const std::string& path,
+                         const std::string& parameters, std::uint32_t nth);
 bool modules_loaded();
 const std::string& last_module_loaded(); // while there is one
 

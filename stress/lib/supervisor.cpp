@@ -24,6 +24,7 @@
 #include "lib/oracles/hang.h"
 #include "lib/oracles/leak.h"
 #include "lib/oracles/lost.h"
+#include "lib/oracles/module_left.h"
 #include "lib/oracles/module_memory.h"
 #include "lib/oracles/timing.h"
 #include "lib/random.h"
@@ -125,6 +126,7 @@ public:
             system_before_ = read_system_books();
             // Counted before the first run or after the last: it takes a tenth of a second.
             slabs_before_ = slabs_counted.empty() ? count_kmalloc_objects() : slabs_counted;
+            before_modules_ = read_before_modules(module_names());
         }
         for (const ModuleFile& module : request_.modules)
             load(module, setup_.bound.knobs.module_parameters());
@@ -171,7 +173,8 @@ public:
             for (const std::string& command : request_.tear_down)
                 shell("tear-down", command);
             unload();
-            judge_memory();
+            judge_left([this] { return left_of_modules(); });
+            judge_left([this] { return left_in_memory(); });
         }
         if (scans)
             tell_kernel_text(scan.once_more());
@@ -592,6 +595,13 @@ private:
         return all;
     }
 
+    std::vector<std::string> module_names() const {
+        std::vector<std::string> names;
+        for (const ModuleFile& module : request_.modules)
+            names.push_back(module.name);
+        return names;
+    }
+
     bool drives_zcdma() const {
         return std::any_of(request_.modules.begin(), request_.modules.end(),
                            [](const ModuleFile& m) { return m.name == "zcdma"; });
@@ -601,6 +611,32 @@ private:
         if (between_lives == BetweenLives::yes)
             return milliseconds(5);
         return milliseconds(killed_by_plan_ ? 100 : 20);
+    }
+
+    // What its initialisation had made when it failed is taken back: it can be loaded once more.
+    void load_without_memory() {
+        constexpr std::uint32_t loads = 4;
+        // Before them the kernel makes those for a module's own memory, after them its probe does.
+        constexpr std::uint32_t first = 64;
+        constexpr std::uint32_t last = 256;
+        const ModuleFile& module = request_.modules.back();
+        const std::string parameters = module.parameters + setup_.bound.knobs.module_parameters();
+        Random random(request_.plan.seed, static_cast<std::uint64_t>(Role::main), 3);
+        const std::uint32_t from = random.below(last - first);
+        for (std::uint32_t i = 0; i < loads; ++i) {
+            const std::uint32_t nth = first + (from + i * (last - first) / loads) % (last - first);
+            if (at::load_without_memory(module.name, module.path, parameters, nth))
+                run_.count(Counter::loads_starved);
+            judge_left([this] { return left_of_modules(); });
+        }
+        try {
+            load(module, setup_.bound.knobs.module_parameters());
+        } catch (const std::runtime_error& error) {
+            if (run_.value(Counter::loads_starved))
+                run_.report(judge_load_after_failure(module.name, error.what()));
+            else
+                error_ = error.what();
+        }
     }
 
     // The last module is the target's.  Its books begin anew, and so do the totals held to them.
@@ -627,6 +663,11 @@ private:
     }
 
     void unload() {
+        if (setup_.bound.knobs.integer("reload") && findings_.empty() && modules_loaded()) {
+            if (!unload_one())
+                return;
+            load_without_memory();
+        }
         while (modules_loaded() && unload_one()) {
         }
     }
@@ -647,19 +688,23 @@ private:
     }
 
     // kfree_rcu() and the like end within a grace period.
-    void judge_memory() {
+    template <typename Read> void judge_left(Read read) {
         const std::uint64_t until =
             monotonic_ns() + static_cast<std::uint64_t>(memory_bound.count()) * ms;
         std::vector<Finding> left;
-        for (;;) {
-            slabs_counted = count_kmalloc_objects();
-            left = read_module_memory(slabs_before_, slabs_counted, gone_, began_ns_);
-            if (left.empty() || monotonic_ns() >= until)
-                break;
+        while (!(left = read()).empty() && monotonic_ns() < until)
             hooks_.attend(milliseconds(100));
-        }
         for (const Finding& finding : left)
             run_.report(finding);
+    }
+
+    std::vector<Finding> left_of_modules() const {
+        return read_module_left(gone_, before_modules_);
+    }
+
+    std::vector<Finding> left_in_memory() const {
+        slabs_counted = count_kmalloc_objects();
+        return read_module_memory(slabs_before_, slabs_counted, gone_, began_ns_);
     }
 
     json heat() const {
@@ -712,6 +757,7 @@ private:
     std::unique_ptr<WorkBeats> work_beats_;
     SystemBooks system_before_;
     SlabCounts slabs_before_;
+    BeforeModules before_modules_;
     std::vector<ModuleRange> gone_; // where unloaded modules lay
     Books books_;
     pid_t child_ = -1;

@@ -107,6 +107,7 @@ TEST_CASE("a request whose event was seen is given back before any time-out") {
 TEST_CASE("a module that nothing uses can be unloaded") {
     CHECK(!at::judge_unload(true, "zcdma", ""));
     CHECK(at::judge_unload(false, "zcdma", "busy")->signature == "leak/module/zcdma");
+    CHECK(at::judge_load_after_failure("zcdma", "exists").signature == "leak/module-load/zcdma");
 }
 
 TEST_CASE("the mm of most processes that are gone is gone with them") {

@@ -161,6 +161,13 @@ std::optional<Finding> judge_unload(bool unloaded, const std::string& module,
                    {why}};
 }
 
+Finding judge_load_after_failure(const std::string& module, const std::string& why) {
+    return {"leak",
+            "module " + module + " cannot be loaded after its loading failed for want of memory",
+            "leak/module-load/" + module,
+            {why}};
+}
+
 std::optional<Finding> judge_open_file(const std::string& kind, std::uint64_t waited_ns,
                                        std::uint64_t bound_ns) {
     if (waited_ns < bound_ns)

@@ -51,6 +51,9 @@ std::vector<Finding> judge_totals(const Books& books, const LedgerTotals& totals
 std::optional<Finding> judge_unload(bool unloaded, const std::string& module,
                                     const std::string& why);
 
+// After loads that failed for want of memory a module can be loaded as before.
+Finding judge_load_after_failure(const std::string& module, const std::string& why);
+
 // A polled file whose last request ended, and that nobody has closed for so long in healthy time.
 std::optional<Finding> judge_open_file(const std::string& kind, std::uint64_t waited_ns,
                                        std::uint64_t bound_ns);

@@ -19,32 +19,11 @@ constexpr std::size_t most_bytes = 8 << 20;
 constexpr std::int64_t beneath_least = 8;
 constexpr std::size_t frames_kept = 8;
 
-const ModuleRange* owner_of(const std::string& word, const std::vector<ModuleRange>& gone) {
-    if (word.compare(0, 2, "0x"))
-        return nullptr;
-    const std::uint64_t address = std::strtoull(word.c_str(), nullptr, 16);
-    for (const ModuleRange& range : gone)
-        if (address >= range.start && address < range.start + range.bytes)
-            return &range;
-    return nullptr;
-}
-
 // KASAN keeps freed objects from their cache for a while (mm/kasan/quarantine.c): they count as
 // allocated.  Asked for only when there is something to tell, since the list is long.
 bool freed_objects_are_kept() {
     return read_file("/proc/kallsyms", most_bytes * 8).value_or("").find("kasan_quarantine") !=
            std::string::npos;
-}
-
-// A frame with the place in its module instead of an address that varies.
-std::string named(const std::string& word, const std::vector<ModuleRange>& gone) {
-    const ModuleRange* owner = owner_of(word, gone);
-    if (!owner)
-        return word;
-    std::ostringstream text;
-    text << owner->name << "+0x" << std::hex
-         << std::strtoull(word.c_str(), nullptr, 16) - owner->start;
-    return text.str();
 }
 
 // A module that is gone has addresses for symbols.  Most texts have none, and taking one apart is
@@ -133,6 +112,26 @@ SlabCounts count_kmalloc_objects() {
             counts[cache] = std::strtoll(objects->c_str(), nullptr, 10);
     }
     return counts;
+}
+
+const ModuleRange* owner_of(const std::string& word, const std::vector<ModuleRange>& gone) {
+    if (word.compare(0, 2, "0x"))
+        return nullptr;
+    const std::uint64_t address = std::strtoull(word.c_str(), nullptr, 16);
+    for (const ModuleRange& range : gone)
+        if (address >= range.start && address < range.start + range.bytes)
+            return &range;
+    return nullptr;
+}
+
+std::string named(const std::string& word, const std::vector<ModuleRange>& gone) {
+    const ModuleRange* owner = owner_of(word, gone);
+    if (!owner)
+        return word;
+    std::ostringstream text;
+    text << owner->name << "+0x" << std::hex
+         << std::strtoull(word.c_str(), nullptr, 16) - owner->start;
+    return text.str();
 }
 
 std::vector<Finding> judge_module_memory(const std::string& cache, const std::string& alloc_traces,

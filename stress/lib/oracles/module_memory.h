@@ -25,6 +25,10 @@ std::uint64_t jiffies_of(std::uint64_t ns); // rounded up, and a margin
 // Of /proc/modules (kernel/module/procfs.c, m_show()), the module of that name; bytes 0: not there.
 ModuleRange parse_module(const std::string& modules, const std::string& name);
 ModuleRange range_of_module(const std::string& name);
+// The module in which a bare address lies; nullptr: none, or it is a name.
+const ModuleRange* owner_of(const std::string& word, const std::vector<ModuleRange>& gone);
+// "zcdma+0x20" instead of an address that varies; another word as it is.
+std::string named(const std::string& word, const std::vector<ModuleRange>& gone);
 
 // Objects of each kmalloc cache that keeps stacks; empty where none does.
 using SlabCounts = std::map<std::string, std::int64_t>;

@@ -1,0 +1,44 @@
+// Leak oracle: what else a module has left in the kernel when it is unloaded: a thread, memory of
+// vmalloc(), a name in sysfs, debugfs or /dev.
+//
+// A work queue with WQ_MEM_RECLAIM has a thread that carries its name (kernel/workqueue.c,
+// init_rescuer()), which by custom begins with the module's, as do devices, caches and folders.
+// /proc/vmallocinfo names the function that asked for each mapping (mm/vmalloc.c, s_show()): that
+// of a module that is gone is a bare address, as in module_memory.h.
+#pragma once
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "lib/findings.h"
+#include "lib/oracles/module_memory.h"
+
+namespace at {
+
+// The name of the kernel thread of /proc/PID/stat (fs/proc/array.c, do_task_stat()), where it is
+// that of a module of this name; empty: it is none, or another's.
+std::string thread_of_module(const std::string& stat, const std::string& module);
+
+struct LeftMapping {
+    std::string module;
+    std::string told; // "8192 bytes by zcdma+0x20"
+};
+// Mappings that were not there `before` and that a module which is gone asked for, of
+// /proc/vmallocinfo. One of before may be by the init code of another module, which lay there then.
+std::vector<LeftMapping> left_mappings(const std::string& vmallocinfo, const std::string& before,
+                                       const std::vector<ModuleRange>& gone);
+
+// What was there before the modules were loaded.
+struct BeforeModules {
+    std::set<std::string>
+        paths; // that begin with one of their names, of folders where they make some
+    std::string vmallocinfo;
+};
+BeforeModules read_before_modules(const std::vector<std::string>& modules);
+
+// Of modules that are gone, and what is left of them.
+std::vector<Finding> read_module_left(const std::vector<ModuleRange>& gone,
+                                      const BeforeModules& before);
+
+} // namespace at
