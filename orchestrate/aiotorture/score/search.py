@@ -24,7 +24,7 @@ from aiotorture.score.trials import Trial, Walk
 FIRST = "submit_cancel_race"
 # What they alone show is little beside the time that they take; the first kernel's share of a minute has
 # seen all others.
-LAST = ("melee", "differential")
+LAST = ("-melee-mix-", "-differential-")
 # A sanitizer needs to see a path once, and its few seconds are for the scenario that enters most of them.
 FIRST_LATER = "melee"
 ONE_CPU_IN = 6
@@ -65,13 +65,13 @@ def _turn(cell: matrix.Cell, first: str) -> int:
     scenario = cell.plan.scenario.name
     if _is_mix(cell) and scenario == first:
         return 0
-    return 2 if scenario in LAST else 1
+    return 2 if any(row in cell.id for row in LAST) else 1
 
 
 def in_order(cells: Sequence[matrix.Cell], seed: int, first: str = FIRST) -> list[matrix.Cell]:
     """Round by round through the rows, a plan and a scenario each, each round in an order of its own; in
     each the mixes of the scenario `first` come first, which show most kinds of bug in a short race, and the
-    scenarios of LAST last. A row of a round has one CPU in one case of
+    rows of LAST last. A row of a round has one CPU in one case of
     ONE_CPU_IN, and not in the first, while it has such cells and others: they make a third of the
     requests in the same time, and there is less that can meet."""
     drawn = random.Random(seed)
