@@ -30,6 +30,31 @@ AT_DEFINE_MARKS("zcdma");
 #include "zcdma_engine_none.h"
 #endif
 #include "zcdma.h"
+
+/* ------------------------------------------------------------------- marks */
+
+/* Delays are spent inside.  Of these phases, only cancel is under a lock. */
+static __always_inline void zc_mark(enum at_racer racer, enum at_phase phase, u32 cookie)
+{
+	AT_OUTCOME(out);
+
+	if (phase == AT_CANCEL)
+		at_mark(racer, phase, cookie, &out);
+	else
+		at_mark_may_sleep(racer, phase, cookie, &out);
+}
+
+/* A submitter's phase, which may be told to fail. */
+static __always_inline int zc_mark_fails(enum at_phase phase, u32 cookie)
+{
+	AT_OUTCOME(out);
+
+	if (at_mark_may_sleep(AT_SUBMITTER, phase, cookie, &out) &&
+	    out.action == AT_FAIL)
+		return out.err;
+	return 0;
+}
+
 #include "zcdma_pages.c"
 #include "zcdma_request.c"
 #include "zcdma_books.c"
@@ -73,30 +98,6 @@ MODULE_PARM_DESC(engine_cpu, "soft engine: CPU of its timer, -1: any");
 static bool poll_wake;
 module_param(poll_wake, bool, 0444);
 MODULE_PARM_DESC(poll_wake, "wake the queues from inside ->poll");
-
-/* ------------------------------------------------------------------- marks */
-
-/* Delays are spent inside.  Of these phases, only cancel is under a lock. */
-void zc_mark(enum at_racer racer, enum at_phase phase, u32 cookie)
-{
-	struct at_outcome out;
-
-	if (phase == AT_CANCEL)
-		at_mark(racer, phase, cookie, &out);
-	else
-		at_mark_may_sleep(racer, phase, cookie, &out);
-}
-
-/* A submitter's phase, which may be told to fail. */
-int zc_mark_fails(enum at_phase phase, u32 cookie)
-{
-	struct at_outcome out;
-
-	if (at_mark_may_sleep(AT_SUBMITTER, phase, cookie, &out) &&
-	    out.action == AT_FAIL)
-		return out.err;
-	return 0;
-}
 
 /* --------------------------------------------------------- read and write */
 

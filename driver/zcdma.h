@@ -208,8 +208,6 @@ static inline void zc_write(struct zc_dev *dev, enum zcdma_reg reg, u32 value)
 
 /* zcdma.c: module parameters and the hooks of the fault injector */
 extern unsigned int zc_timeout_ms, zc_stop_ms;
-void zc_mark(enum at_racer racer, enum at_phase phase, u32 cookie);
-int zc_mark_fails(enum at_phase phase, u32 cookie);
 
 /* zcdma_pages.c: user memory and the bus */
 int zc_pin(struct zc_req *req, struct iov_iter *iter);

@@ -175,7 +175,7 @@ static void edu_run(struct edu_engine *e)
  */
 static void edu_interrupt_for(struct edu_engine *e, u32 tag, u32 bit)
 {
-	struct at_outcome out = { .action = AT_NONE };
+	AT_OUTCOME(out);
 
 	e->irq_status |= bit;
 	if (!at_mark(AT_DEVICE, AT_IRQ, tag, &out))
@@ -324,7 +324,7 @@ static void edu_begin(struct edu_engine *e, const struct zcdma_desc *d)
 /* False: the descriptor at HEAD has to wait, or is dealt with. */
 static bool edu_start_fault(struct edu_engine *e, struct zcdma_desc *d)
 {
-	struct at_outcome out = { .action = AT_NONE };
+	AT_OUTCOME(out);
 	u32 len = le32_to_cpu(d->len), tag = le32_to_cpu(d->tag);
 	u64 wait_ns;
 

@@ -237,7 +237,7 @@ static void soft_raise(struct zcdma_engine *e, u32 tag, u32 bit)
 /* For a bit of IRQ_STATUS.  What is of no request has tag 0. */
 static void soft_interrupt_for(struct zcdma_engine *e, u32 tag, u32 bit)
 {
-	struct at_outcome out;
+	AT_OUTCOME(out);
 
 	if (!at_mark(AT_DEVICE, AT_IRQ, tag, &out)) {
 		soft_raise(e, tag, bit);
@@ -513,7 +513,7 @@ static void soft_execute(struct zcdma_engine *e, struct zcdma_desc *d,
 /* Takes the descriptor at HEAD.  False: nothing more can be done now. */
 static bool soft_step(struct zcdma_engine *e)
 {
-	struct at_outcome out = { .action = AT_NONE };
+	AT_OUTCOME(out);
 	const struct soft_bad *bad;
 	struct zcdma_desc *d;
 	u64 wait_ns;
@@ -548,7 +548,7 @@ static bool soft_step(struct zcdma_engine *e)
 		e->not_before = ktime_add_ns(ktime_get(), wait_ns);
 		return false;
 	}
-	if (!e->head_delayed && !at_mark(AT_DEVICE, AT_START, le32_to_cpu(d->tag), &out))
+	if (e->head_delayed || !at_mark(AT_DEVICE, AT_START, le32_to_cpu(d->tag), &out))
 		out.action = AT_NONE;
 
 	switch (out.action) {

@@ -69,6 +69,19 @@ struct at_outcome {
 	u64 random;		/* 64 bits of this decision, for what else must be drawn */
 };
 
+/*
+ * Declares an outcome.  at_mark() alone writes it, so that a kernel which clears
+ * what lies on the stack (CONFIG_INIT_STACK_ALL_ZERO) need not.
+ */
+#if defined(__has_attribute)
+#if __has_attribute(uninitialized)
+#define AT_OUTCOME(name)	struct at_outcome name __attribute__((uninitialized))
+#endif
+#endif
+#ifndef AT_OUTCOME
+#define AT_OUTCOME(name)	struct at_outcome name
+#endif
+
 /* A module that carries marks, as the injector knows it. */
 struct at_client {
 	const char *name;
@@ -142,14 +155,31 @@ void fail_injector_detach(struct at_client *client);
 		at_marks_client.put(&at_marks_client);			\
 		symbol_put(fail_injector_attach);			\
 	}								\
+	/* Out of the way of code that carries marks, which are idle */	\
+	static noinline __cold bool __maybe_unused			\
+	at_marks_met(enum at_racer racer, enum at_phase phase, u32 cookie, \
+		     bool may_sleep, struct at_outcome *out)		\
+	{								\
+		return at_marks_client.mark(&at_marks_client, racer,	\
+					    phase, cookie, may_sleep, out); \
+	}								\
+	static noinline __cold u64 __maybe_unused			\
+	at_marks_held(enum at_racer racer, enum at_phase phase, u32 cookie) \
+	{								\
+		return at_marks_client.hold(&at_marks_client, racer,	\
+					    phase, cookie);		\
+	}								\
+	static noinline __cold void __maybe_unused at_marks_stalled(void) \
+	{								\
+		at_marks_client.stall(&at_marks_client);		\
+	}								\
 	static __always_inline bool __maybe_unused			\
 	at_mark(enum at_racer racer, enum at_phase phase, u32 cookie,	\
 		struct at_outcome *out)					\
 	{								\
 		if (!static_branch_unlikely(&at_marks_armed))		\
 			return false;					\
-		return at_marks_client.mark(&at_marks_client, racer,	\
-					    phase, cookie, false, out);	\
+		return at_marks_met(racer, phase, cookie, false, out);	\
 	}								\
 	static __always_inline bool __maybe_unused			\
 	at_mark_may_sleep(enum at_racer racer, enum at_phase phase,	\
@@ -157,16 +187,14 @@ void fail_injector_detach(struct at_client *client);
 	{								\
 		if (!static_branch_unlikely(&at_marks_armed))		\
 			return false;					\
-		return at_marks_client.mark(&at_marks_client, racer,	\
-					    phase, cookie, true, out);	\
+		return at_marks_met(racer, phase, cookie, true, out);	\
 	}								\
 	static __always_inline u64 __maybe_unused			\
 	at_hold(enum at_racer racer, enum at_phase phase, u32 cookie)	\
 	{								\
 		if (!static_branch_unlikely(&at_marks_armed))		\
 			return 0;					\
-		return at_marks_client.hold(&at_marks_client, racer,	\
-					    phase, cookie);		\
+		return at_marks_held(racer, phase, cookie);		\
 	}								\
 	static __always_inline bool __maybe_unused			\
 	at_threaded(u32 cookie)						\
@@ -178,7 +206,7 @@ void fail_injector_detach(struct at_client *client);
 	static __always_inline void __maybe_unused at_stall(void)	\
 	{								\
 		if (static_branch_unlikely(&at_marks_armed))		\
-			at_marks_client.stall(&at_marks_client);	\
+			at_marks_stalled();				\
 	}
 
 #endif /* AT_WITHOUT_MARKS */

@@ -21,7 +21,9 @@ PROBE_TIMEOUT_S = 8.0
 
 TCG = "tcg"
 KVM = "kvm"
-ACCEL_OPTION = {TCG: "tcg,thread=multi", KVM: "kvm"}
+# TCG whose clock counts instructions, a nanosecond each, and that leaves out what the guest idles.
+COUNTING = "icount"
+ACCEL_OPTION = {TCG: "tcg,thread=multi", COUNTING: "tcg,thread=single", KVM: "kvm"}
 
 
 def qemu_version() -> str:

@@ -1,8 +1,10 @@
 """What idle marks cost: the driver with and without them, in turn, in one guest.
 
 A round loads each variant once, in an order that is drawn, and measures the same number of requests
-with each: a slow host slows all three of a round. The throughput is requests for each second that
-the host's CPUs worked for the guest (schedstat), so that what others took from them does not count.
+with each. The throughput is requests for each instruction that the guest's only CPU executed, which its
+clock counts (accel.COUNTING): the host's noise is none of it, and neither are caches and the layout of
+code. With `by_time` it is requests for each second that the host's CPUs worked for the guest
+(schedstat), so that what others took from them does not count; a slow host slows all three of a round.
 The cost is the median of the rounds' ratios to the driver without marks, with its confidence
 interval by resampling rounds.
 """
@@ -24,6 +26,8 @@ from aiotorture.targets import MODULE_FOLDER
 
 BAR = 0.02
 """Most of the request throughput that idle marks may cost."""
+NS_PER_S = 1e9
+"""Of the benchmark's unit, and of the clock that counts instructions."""
 RESAMPLES = 4000
 CONFIDENCE = 0.95
 WITHOUT = build.Mutant(
@@ -95,7 +99,7 @@ def _module(subject: QemuSubject, argv: list[str]) -> None:
         raise HarnessError(f"{' '.join(argv)}: {done['err'].strip()}")
 
 
-def _rate(subject: QemuSubject, variant: Variant, binary: str, depth: int) -> float:
+def _rate(subject: QemuSubject, variant: Variant, binary: str, depth: int, by_time: bool) -> float:
     for name, _ in variant.modules:
         _module(subject, ["/bin/insmod", _guest_path(variant, name)])
     before = subject.cpu_seconds()
@@ -110,6 +114,8 @@ def _rate(subject: QemuSubject, variant: Variant, binary: str, depth: int) -> fl
     told = json.loads(done["out"])["benchmarks"][0]
     if told.get("error_occurred"):
         raise HarnessError(f"{variant.name}: {told['error_message']}")
+    if not by_time:
+        used = told["real_time"] / NS_PER_S * told["iterations"]
     return float(told["iterations"]) * depth / used
 
 
@@ -124,8 +130,10 @@ def measure(
     rounds: int,
     depth: int,
     seed: int,
+    by_time: bool,
 ) -> dict[str, list[float]]:
-    """Requests for each CPU second of each variant, round by round."""
+    """Requests for each CPU second, or for each thousand million instructions, of each variant, round
+    by round."""
     those = variants(kernel)
     for variant in those:
         for name, path in variant.modules:
@@ -134,13 +142,14 @@ def measure(
     drawn = random.Random(seed)
     for _ in range(rounds):
         for variant in drawn.sample(those, len(those)):
-            rates[variant.name].append(_rate(subject, variant, binary, depth))
+            rates[variant.name].append(_rate(subject, variant, binary, depth, by_time))
     return rates
 
 
-def told(rates: dict[str, list[float]], seed: int) -> tuple[list[str], list[Cost]]:
+def told(rates: dict[str, list[float]], seed: int, by_time: bool) -> tuple[list[str], list[Cost]]:
     """Lines for the user, and the costs."""
     (base_name, base), *others = rates.items()
     costs = [cost(name, base, each, seed) for name, each in others]
-    lines = [f"{base_name:22} {statistics.median(base):.0f} requests per CPU second, {len(base)} rounds"]
+    per = "CPU second" if by_time else "1e9 instructions"
+    lines = [f"{base_name:22} {statistics.median(base):.0f} requests per {per}, {len(base)} rounds"]
     return lines + [each.line() for each in costs], costs

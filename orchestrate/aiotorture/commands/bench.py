@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from aiotorture import build, initramfs, kernels, marksbench, packages, paths
+from aiotorture import accel, build, initramfs, kernels, marksbench, packages, paths
 from aiotorture import scratch as scratch_folder
 from aiotorture.targets import MODULE_FOLDER
 from aiotorture.cli import parser
@@ -28,7 +28,11 @@ def main(arguments: Sequence[str]) -> int:
         "what", nargs="?", choices=("calls", "marks"), default="calls",
         help="calls: what each call costs; marks: what idle phase marks cost",
     )  # fmt: skip
-    made.add_argument("--rounds", type=int, default=40, help="of `marks`")
+    made.add_argument("--rounds", type=int, help="of `marks` (default 6; 40 with --by-time)")
+    made.add_argument(
+        "--by-time", action="store_true",
+        help="of `marks`: by the host's CPU time, instead of the instructions that one CPU executes",
+    )  # fmt: skip
     made.add_argument("--depth", type=int, choices=(1, 64), default=64, help="requests in flight")
     made.add_argument("--seed", type=int, default=1, help="of the order of `marks`")
     made.add_argument("--filter", default=".", help="regular expression over benchmark names")
@@ -55,17 +59,18 @@ def main(arguments: Sequence[str]) -> int:
 def _marks(given: argparse.Namespace, kernel: kernels.Kernel, binary: Path) -> int:
     scratch = scratch_folder.make()
     try:
-        lane = QemuLane(scratch)
-        spec = SubjectSpec(kernel, given.cpus)
+        lane = QemuLane(scratch, "" if given.by_time else accel.COUNTING)
+        spec = SubjectSpec(kernel, given.cpus if given.by_time else 1)
+        rounds = given.rounds or (40 if given.by_time else 6)
         lane.prepare([spec])
         with lane.subject(spec) as subject:
             _push(subject, binary)
             rates = marksbench.measure(
-                subject, kernel, GUEST_PATH, given.rounds, given.depth, given.seed
+                subject, kernel, GUEST_PATH, rounds, given.depth, given.seed, given.by_time
             )
     finally:
         scratch_folder.remove(scratch)
-    lines, costs = marksbench.told(rates, given.seed)
+    lines, costs = marksbench.told(rates, given.seed, given.by_time)
     print(json.dumps({"rates": rates}) if given.json else "\n".join(lines))
     return 1 if any(each.low > marksbench.BAR for each in costs) else 0
 

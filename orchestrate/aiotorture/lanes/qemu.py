@@ -191,9 +191,11 @@ class QemuLane(Lane):
 
     name = "qemu"
 
-    def __init__(self, scratch: Path) -> None:
+    def __init__(self, scratch: Path, accelerator: str = "") -> None:
+        """`accelerator`: of accel.ACCEL_OPTION; empty: the best that runs here."""
         self._scratch = scratch
         self._machines: dict[SubjectSpec, Machine] = {}
+        self._asked = accelerator
         self._accel = ""
         self._count = 0
 
@@ -212,7 +214,7 @@ class QemuLane(Lane):
 
     def machine(self, spec: SubjectSpec) -> Machine:
         if spec not in self._machines:
-            self._accel = accel.chosen(Path(spec.kernel.image))[0]
+            self._accel = self._asked or accel.chosen(Path(spec.kernel.image))[0]
             self._machines[spec] = Machine(
                 kernel_image=Path(spec.kernel.image),
                 kernel_id=f"{spec.kernel.identity} {spec.kernel.build_id}",
