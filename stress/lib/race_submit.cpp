@@ -32,7 +32,10 @@ std::uint64_t Race::undisturbed_ns(const Since& since) const {
 // Did a CPU stand still long enough to explain a time-out?  In one piece, or in many: a host with
 // more to do than CPUs takes a guest's away for some tens of milliseconds, again and again.
 bool Race::stalled_during(const Slot& slot) const {
-    if (slot.answered_healthy_ns - slot.submitted_healthy_ns < shared_.timeout_ns / 4 * 3)
+    const std::uint64_t healthy_ns = slot.answered_healthy_ns - slot.submitted_healthy_ns;
+    const std::uint64_t wall_ns =
+        slot.answered_exact_ns - slot.submitted_ns.load(std::memory_order_relaxed);
+    if (is_starved(healthy_ns, wall_ns, shared_.timeout_ns))
         return true;
     // Nor does the device while requests ahead of this one are held for a racer, or drawn out.
     if (held_ns() - slot.submitted_held_ns > shared_.timeout_ns / 2)

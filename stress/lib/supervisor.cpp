@@ -663,7 +663,8 @@ private:
     }
 
     void unload() {
-        if (setup_.bound.knobs.integer("reload") && findings_.empty() && modules_loaded()) {
+        const bool reloads = setup_.bound.scenario->race && setup_.bound.knobs.integer("reload");
+        if (reloads && findings_.empty() && modules_loaded()) {
             if (!unload_one())
                 return;
             load_without_memory();

@@ -109,3 +109,12 @@ TEST_CASE("each fault explains so many waits as there were requests in flight") 
     CHECK(bounds("ring=4096 max_len=2K; fault start late").explained_each == 1);
     CHECK(bounds("ring=4096 max_len=2K; fault irq drop").explained_each > 1);
 }
+
+TEST_CASE("a time-out says nothing where the CPUs scheduled in too little of a life") {
+    constexpr std::uint64_t ms = 1000000;
+    CHECK_FALSE(at::is_starved(60 * ms, 62 * ms, 60 * ms));
+    CHECK_FALSE(at::is_starved(170 * ms, 180 * ms, 60 * ms));
+    CHECK(at::is_starved(40 * ms, 62 * ms, 60 * ms));
+    CHECK(
+        at::is_starved(50 * ms, 178 * ms, 60 * ms)); // of its time-out, hardly a third was healthy
+}

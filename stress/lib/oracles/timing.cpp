@@ -133,6 +133,10 @@ WaitVerdict judge_waits(const Waits& waits, const WaitBounds& bounds) {
     return verdict;
 }
 
+bool is_starved(std::uint64_t healthy_ns, std::uint64_t wall_ns, std::uint64_t timeout_ns) {
+    return healthy_ns < std::max(wall_ns, timeout_ns) / 4 * 3;
+}
+
 std::optional<Finding> judge_early_timeout(std::uint64_t age_ns, std::uint64_t timeout_ns) {
     if (age_ns >= timeout_ns / 2)
         return std::nullopt;

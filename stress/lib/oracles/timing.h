@@ -58,6 +58,10 @@ WaitVerdict judge_waits(const Waits& waits, const WaitBounds& bounds);
 std::optional<Finding> judge_account(std::uint64_t waited, std::uint64_t timed_out,
                                      std::uint64_t fired, const WaitBounds& bounds);
 
+// Did the CPUs schedule in too little of a life of `wall_ns` for its time-out to mean anything? The
+// time-out may have come in the worse part of a life that a late answer made longer.
+bool is_starved(std::uint64_t healthy_ns, std::uint64_t wall_ns, std::uint64_t timeout_ns);
+
 // A timer never fires half its time too soon: who says -ETIMEDOUT by then was taken for another.
 // `age_ns`: from before its submission to after its event, with no CPU that stood still meanwhile,
 // whose ticks would come late and make the timers that are armed before them short.
