@@ -85,6 +85,7 @@ struct at_outcome {
 /* A module that carries marks, as the injector knows it. */
 struct at_client {
 	const char *name;
+	struct module *owner;
 	struct static_key_false *armed;
 	/* The injector's, set while attached. */
 	bool (*mark)(struct at_client *client, enum at_racer racer,
@@ -135,6 +136,7 @@ void fail_injector_detach(struct at_client *client);
 	static DEFINE_STATIC_KEY_FALSE(at_marks_armed);			\
 	static struct at_client at_marks_client = {			\
 		.name = client_name,					\
+		.owner = THIS_MODULE,					\
 		.armed = &at_marks_armed,				\
 	};								\
 									\

@@ -320,6 +320,7 @@ static u64 busy_wait(u64 delay_ns)
 #include "probes.c"
 #include "sites.c"
 #include "allocations.c"
+#include "coherent.c"
 
 static bool injector_mark(struct at_client *client, enum at_racer racer,
 			  enum at_phase phase, u32 cookie, bool may_sleep,
@@ -430,6 +431,7 @@ int fail_injector_attach(struct at_client *client)
 		client->stall = injector_stall;
 		client->put = fail_injector_detach;
 		list_add_tail(&client->node, &injector.clients);
+		own_devices(client->owner, NULL);
 		if (rcu_access_pointer(injector.live))
 			static_branch_enable(client->armed);
 	}
@@ -449,6 +451,7 @@ void fail_injector_detach(struct at_client *client)
 	mutex_lock(&injector.lock);
 	static_branch_disable(client->armed);
 	list_del(&client->node);
+	own_devices(NULL, client->owner);
 	client->put = NULL;
 	mutex_unlock(&injector.lock);
 }
@@ -1000,6 +1003,7 @@ static void create_files(void)
 	debugfs_create_file("probes", 0600, injector.dir, NULL, &probes_fops);
 	debugfs_create_file("fail-nth", 0600, injector.dir, NULL, &fail_nth_fops);
 	debugfs_create_file("sites", 0600, injector.dir, NULL, &sites_fops);
+	debugfs_create_file("dma-coherent", 0400, injector.dir, NULL, &coherent_fops);
 	debugfs_create_u32("site_ppm", 0600, injector.dir, &site_ppm);
 	debugfs_create_u32("site_long_ppm", 0600, injector.dir, &site_long_ppm);
 	if (!IS_ENABLED(CONFIG_FAULT_INJECTION))
@@ -1120,6 +1124,7 @@ static int __init injector_init(void)
 		return ret;
 	}
 	create_files();
+	place_coherent_probes();
 	pr_info("slots at physical 0x%llx, header +0x%x, %u rings of %u events +0x%llx, %llu bytes\n",
 		injector.header->physical, AT_HEADER_OFFSET,
 		injector.header->nr_rings, injector.header->ring_entries,
@@ -1136,6 +1141,7 @@ static void __exit injector_exit(void)
 	remove_probes(true);
 	remove_sites();
 	remove_failslab_probe();
+	remove_coherent_probes();
 	replace_live(NULL);
 	kfree(injector.shown);
 	free_pages_exact(injector.memory, injector.header->total_bytes);

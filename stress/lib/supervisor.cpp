@@ -126,7 +126,7 @@ public:
             system_before_ = read_system_books();
             // Counted before the first run or after the last: it takes a tenth of a second.
             slabs_before_ = slabs_counted.empty() ? count_kmalloc_objects() : slabs_counted;
-            before_modules_ = read_before_modules(module_names());
+            before_modules_ = read_kernel_places();
         }
         for (const ModuleFile& module : request_.modules)
             load(module, setup_.bound.knobs.module_parameters());
@@ -173,7 +173,6 @@ public:
             for (const std::string& command : request_.tear_down)
                 shell("tear-down", command);
             unload();
-            judge_left([this] { return left_of_modules(); });
             judge_left([this] { return left_in_memory(); });
         }
         if (scans)
@@ -595,13 +594,6 @@ private:
         return all;
     }
 
-    std::vector<std::string> module_names() const {
-        std::vector<std::string> names;
-        for (const ModuleFile& module : request_.modules)
-            names.push_back(module.name);
-        return names;
-    }
-
     bool drives_zcdma() const {
         return std::any_of(request_.modules.begin(), request_.modules.end(),
                            [](const ModuleFile& m) { return m.name == "zcdma"; });
@@ -669,8 +661,9 @@ private:
                 return;
             load_without_memory();
         }
-        while (modules_loaded() && unload_one()) {
-        }
+        // After each: the injector, which counts some of it, goes last.
+        while (modules_loaded() && unload_one())
+            judge_left([this] { return left_of_modules(); });
     }
 
     bool unload_one() {
@@ -700,7 +693,8 @@ private:
     }
 
     std::vector<Finding> left_of_modules() const {
-        return read_module_left(gone_, before_modules_);
+        return gone_.empty() ? std::vector<Finding>()
+                             : judge_module_left(read_kernel_places(), before_modules_, gone_);
     }
 
     std::vector<Finding> left_in_memory() const {
@@ -758,7 +752,7 @@ private:
     std::unique_ptr<WorkBeats> work_beats_;
     SystemBooks system_before_;
     SlabCounts slabs_before_;
-    BeforeModules before_modules_;
+    KernelPlaces before_modules_;
     std::vector<ModuleRange> gone_; // where unloaded modules lay
     Books books_;
     pid_t child_ = -1;

@@ -53,3 +53,23 @@ TEST_CASE("mappings of the core, of other modules and of before are silent") {
     CHECK(left("0xffffffffc0242abc", mapping(range, "0xffffffffc0242abc")) == 0);
     CHECK(left("0xffffffffc0242abc", mapping(elsewhere, "0xffffffffc0242abc")) == 1);
 }
+
+TEST_CASE("what a module that is gone has left is told by its kind") {
+    at::KernelPlaces before;
+    before.paths = {"/dev/zcdma_mem", "/dev/null"};
+    at::KernelPlaces now = before;
+    now.paths.insert("/sys/kernel/slab/zcdma_req");
+    now.paths.insert("/sys/kernel/slab/other");
+    now.stats = {stat_of("kthreadd", "0"), stat_of("zcdma0", "2")};
+    now.vmallocinfo = mapping(range, "0xffffffffc0242abc");
+    now.coherent = 2;
+    const auto found = at::judge_module_left(now, before, {gone, gone});
+    REQUIRE(found.size() == 4);
+    CHECK(found[0].signature == "leak/module-left/zcdma/name");
+    CHECK(found[0].evidence.at(0) == "/sys/kernel/slab/zcdma_req");
+    CHECK(found[1].signature == "leak/module-left/zcdma/thread");
+    CHECK(found[2].signature == "leak/module-left/zcdma/mapping");
+    CHECK(found[3].signature == "leak/module-left/zcdma/coherent");
+    CHECK(at::judge_module_left(before, before, {gone}).empty());
+    CHECK(at::judge_module_left(now, before, {}).empty());
+}

@@ -12,7 +12,6 @@ namespace at {
 namespace {
 
 constexpr char kthreadd[] = "2"; // parent of all kernel threads
-constexpr char vmallocinfo_path[] = "/proc/vmallocinfo";
 constexpr std::size_t most_bytes = 4 << 20;
 constexpr const char* folders[] = {"/dev",
                                    "/sys/kernel/debug",
@@ -31,26 +30,6 @@ std::set<std::string> names_of(const std::vector<ModuleRange>& gone) {
     for (const ModuleRange& range : gone)
         names.insert(range.name);
     return names;
-}
-
-std::set<std::string> paths_named(const std::string& module) {
-    std::set<std::string> found;
-    for (const char* folder : folders) {
-        std::error_code error;
-        for (const auto& entry : std::filesystem::directory_iterator(folder, error))
-            if (begins_with(entry.path().filename(), module))
-                found.insert(entry.path());
-    }
-    return found;
-}
-
-std::vector<std::string> task_stats() {
-    std::vector<std::string> stats;
-    std::error_code error;
-    for (const auto& entry : std::filesystem::directory_iterator("/proc", error))
-        if (std::isdigit(static_cast<unsigned char>(entry.path().filename().string()[0])))
-            stats.push_back(read_file(entry.path() / "stat").value_or(""));
-    return stats;
 }
 
 Finding left(const std::string& module, const char* kind, const char* what,
@@ -92,30 +71,39 @@ std::vector<LeftMapping> left_mappings(const std::string& vmallocinfo, const std
     return found;
 }
 
-BeforeModules read_before_modules(const std::vector<std::string>& modules) {
-    BeforeModules before{{}, read_file(vmallocinfo_path, most_bytes).value_or("")};
-    for (const std::string& module : modules)
-        before.paths.merge(paths_named(module));
-    return before;
+KernelPlaces read_kernel_places() {
+    KernelPlaces places;
+    std::error_code error;
+    for (const char* folder : folders)
+        for (const auto& entry : std::filesystem::directory_iterator(folder, error))
+            places.paths.insert(entry.path());
+    for (const auto& entry : std::filesystem::directory_iterator("/proc", error))
+        if (std::isdigit(static_cast<unsigned char>(entry.path().filename().string()[0])))
+            places.stats.push_back(read_file(entry.path() / "stat").value_or(""));
+    places.vmallocinfo = read_file("/proc/vmallocinfo", most_bytes).value_or("");
+    // ENODATA where it cannot be counted
+    if (const auto counted = read_file("/sys/kernel/debug/fail_injector/dma-coherent"))
+        places.coherent = std::strtoll(counted->c_str(), nullptr, 10);
+    return places;
 }
 
-std::vector<Finding> read_module_left(const std::vector<ModuleRange>& gone,
-                                      const BeforeModules& before) {
+std::vector<Finding> judge_module_left(const KernelPlaces& now, const KernelPlaces& before,
+                                       const std::vector<ModuleRange>& gone) {
     std::vector<Finding> findings;
-    if (gone.empty())
-        return findings;
-    const std::set<std::string> modules = names_of(gone);
-    for (const std::string& module : modules)
-        for (const std::string& path : paths_named(module))
-            if (!before.paths.count(path))
+    for (const std::string& module : names_of(gone)) {
+        for (const std::string& path : now.paths)
+            if (begins_with(std::filesystem::path(path).filename(), module) &&
+                !before.paths.count(path))
                 findings.push_back(left(module, "name", "a name", path));
-    for (const std::string& stat : task_stats())
-        for (const std::string& module : modules)
+        for (const std::string& stat : now.stats)
             if (const std::string thread = thread_of_module(stat, module); !thread.empty())
                 findings.push_back(left(module, "thread", "a thread", thread));
-    const auto vmallocinfo = read_file(vmallocinfo_path, most_bytes).value_or("");
-    for (const LeftMapping& mapping : left_mappings(vmallocinfo, before.vmallocinfo, gone))
+    }
+    for (const LeftMapping& mapping : left_mappings(now.vmallocinfo, before.vmallocinfo, gone))
         findings.push_back(left(mapping.module, "mapping", "memory of vmalloc", mapping.told));
+    if (!gone.empty() && now.coherent > before.coherent)
+        findings.push_back(left(gone.back().name, "coherent", "coherent DMA memory",
+                                std::to_string(now.coherent - before.coherent) + " buffers"));
     return findings;
 }
 

@@ -4,9 +4,11 @@
 // A work queue with WQ_MEM_RECLAIM has a thread that carries its name (kernel/workqueue.c,
 // init_rescuer()), which by custom begins with the module's, as do devices, caches and folders.
 // /proc/vmallocinfo names the function that asked for each mapping (mm/vmalloc.c, s_show()): that
-// of a module that is gone is a bare address, as in module_memory.h.
+// of a module that is gone is a bare address, as in module_memory.h.  Coherent DMA memory has no
+// such table: the injector counts it.
 #pragma once
 
+#include <cstdint>
 #include <set>
 #include <string>
 #include <vector>
@@ -29,16 +31,17 @@ struct LeftMapping {
 std::vector<LeftMapping> left_mappings(const std::string& vmallocinfo, const std::string& before,
                                        const std::vector<ModuleRange>& gone);
 
-// What was there before the modules were loaded.
-struct BeforeModules {
-    std::set<std::string>
-        paths; // that begin with one of their names, of folders where they make some
+// Where modules leave something, at one moment.
+struct KernelPlaces {
+    std::set<std::string> paths;    // of folders where modules make names
+    std::vector<std::string> stats; // /proc/PID/stat of each task
     std::string vmallocinfo;
+    std::int64_t coherent = 0; // DMA buffers of modules with marks (fault/coherent.c)
 };
-BeforeModules read_before_modules(const std::vector<std::string>& modules);
+KernelPlaces read_kernel_places();
 
-// Of modules that are gone, and what is left of them.
-std::vector<Finding> read_module_left(const std::vector<ModuleRange>& gone,
-                                      const BeforeModules& before);
+// What modules that are gone have left; `before` is what was there when they were loaded.
+std::vector<Finding> judge_module_left(const KernelPlaces& now, const KernelPlaces& before,
+                                       const std::vector<ModuleRange>& gone);
 
 } // namespace at
