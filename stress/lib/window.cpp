@@ -55,7 +55,7 @@ double aim_of(const Plan& plan, const KnobValues& knobs) {
 void choose_windows(WindowBook& book, const std::vector<Window>& planned,
                     const bool (&racers)[racers_count], std::uint64_t timeout_ns) {
     // A request may wait for each hold ahead of it: all together far below the driver's time-out.
-    book.hold_ns = std::min<std::uint64_t>(AT_HOLD_MAX_NS, timeout_ns / 8);
+    book.hold_ns = std::min<std::uint64_t>(AT_HOLD_MAX_NS, timeout_ns / 6);
     auto phase_number = [](const std::string& name) {
         const auto& names = phase_names();
         return static_cast<std::uint8_t>(std::find(names.begin(), names.end(), name) -
@@ -293,7 +293,7 @@ void WindowControl::fill(std::uint32_t record, const Target& target, const Offer
         static_cast<std::uint32_t>(std::min<std::uint64_t>(delay, book_.hold_ns * 3 / 4));
     // Alone, there is no other way; else some are entered as interrupts are handled everywhere.
     const bool alone = run_.cpus < 2;
-    shared.threaded = (own.assembles && (alone || random.below(16))) ||
+    shared.threaded = (own.assembles && (alone || random.below(64))) ||
                       (alone && !held && stretch.from == AT_IRQ);
     shared.start_cpu = 0;
     shared.arrivals_left = for_cancel ? 1 : static_cast<std::int32_t>(racers);

@@ -77,7 +77,7 @@ TEST_CASE("the search has every stretch for each racer that is there") {
     auto brief = std::make_unique<WindowBook>();
     const bool racers[racers_count] = {false, true, false, false};
     choose_windows(*brief, {}, racers, 60000000);
-    CHECK(brief->hold_ns == 7500000); // an eighth of the driver's time-out
+    CHECK(brief->hold_ns == 10000000); // an eighth of the driver's time-out
 }
 
 TEST_CASE("a plan's windows are those of the plan, and what cannot be entered is refused") {
