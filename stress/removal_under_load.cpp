@@ -4,9 +4,10 @@
 // Racers: submitters, cancellers and reapers; an opener of the node; a remover that unbinds the
 // device through sysfs, or removes it by surprise first (debugfs `remove`), and binds it again;
 // sleepers in poll(2), whom the removal must wake; and an unloader that asks for the module's
-// removal all the time.  Before some bindings the N-th allocation of the binder fails
-// (fault/allocations.c), N drawn: whatever a probe had taken by then it gives back.  With lives=N
-// and reload=1 the module is unloaded and loaded again after each life.
+// removal all the time.  Before each binding that counts, others are made in which one allocation
+// fails (fault/allocations.c), another one each time: whatever a probe had taken by then it gives
+// back.  With lives=N and reload=1 the module is unloaded and loaded again after each life, and at
+// the end it is loaded so too.
 //
 // Legal outcomes:
 //   a request in flight        its true result, -ECANCELED if cancelled, -ETIMEDOUT or -ENODEV

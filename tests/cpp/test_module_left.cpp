@@ -71,5 +71,8 @@ TEST_CASE("what a module that is gone has left is told by its kind") {
     CHECK(found[2].signature == "leak/module-left/zcdma/mapping");
     CHECK(found[3].signature == "leak/module-left/zcdma/coherent");
     CHECK(at::judge_module_left(before, before, {gone}).empty());
+    before.stats = now.stats;
+    CHECK(at::judge_module_left(now, before, {gone}).at(1).signature ==
+          "leak/module-left/zcdma/mapping"); // a thread of that name was there before
     CHECK(at::judge_module_left(now, before, {}).empty());
 }

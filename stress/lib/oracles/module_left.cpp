@@ -1,5 +1,6 @@
 #include "lib/oracles/module_left.h"
 
+#include <algorithm>
 #include <cctype>
 #include <cstdlib>
 #include <filesystem>
@@ -30,6 +31,13 @@ std::set<std::string> names_of(const std::vector<ModuleRange>& gone) {
     for (const ModuleRange& range : gone)
         names.insert(range.name);
     return names;
+}
+
+// By its id and its name.
+bool was_there(const std::string& stat, const std::vector<std::string>& before) {
+    const std::string who = stat.substr(0, stat.rfind(')') + 1);
+    return std::any_of(before.begin(), before.end(),
+                       [&](const std::string& each) { return begins_with(each, who); });
 }
 
 Finding left(const std::string& module, const char* kind, const char* what,
@@ -96,7 +104,8 @@ std::vector<Finding> judge_module_left(const KernelPlaces& now, const KernelPlac
                 !before.paths.count(path))
                 findings.push_back(left(module, "name", "a name", path));
         for (const std::string& stat : now.stats)
-            if (const std::string thread = thread_of_module(stat, module); !thread.empty())
+            if (const std::string thread = thread_of_module(stat, module);
+                !thread.empty() && !was_there(stat, before.stats))
                 findings.push_back(left(module, "thread", "a thread", thread));
     }
     for (const LeftMapping& mapping : left_mappings(now.vmallocinfo, before.vmallocinfo, gone))
