@@ -143,15 +143,14 @@ private:
 
 // In each binding one allocation fails, each time another one, spread evenly, so that few bindings
 // take each way out of a probe.  Each that succeeds all the same is undone, so that the one that
-// counts finds no device.
-bool bind_without_memory(at::Race& race, at::Random& random) {
+// counts finds no device.  `tried`: bindings so far, of this life.
+bool bind_without_memory(at::Race& race, at::Random& random, std::uint64_t& tried) {
     constexpr std::uint32_t most_in_a_row = 16;
     constexpr std::uint64_t stride = 23; // of no common divisor with the number of allocations
     const at::Fd binding(open(rebind, O_WRONLY | O_CLOEXEC));
     for (std::uint32_t i = random.below(most_in_a_row); binding && i > 0; --i) {
-        const std::uint64_t starved = race.shared().value(at::Counter::binds_starved);
         const at::Starving starving(1 +
-                                    static_cast<std::uint32_t>((race.seed() + starved * stride) %
+                                    static_cast<std::uint32_t>((race.seed() + tried++ * stride) %
                                                                allocations_of_a_binding));
         if (!starving)
             return true;
@@ -175,7 +174,7 @@ bool bind_without_memory(at::Race& race, at::Random& random) {
     return true;
 }
 
-bool replace_device(at::Race& race, Sleepers& sleepers, at::Random& random) {
+bool replace_device(at::Race& race, Sleepers& sleepers, at::Random& random, std::uint64_t& tried) {
     at::SharedRun& run = race.shared();
     const bool loaded = race.requests_in_flight();
     race.begin_replacement();
@@ -196,7 +195,7 @@ bool replace_device(at::Race& race, Sleepers& sleepers, at::Random& random) {
     const at::Fd old(fcntl(fd, F_DUPFD_CLOEXEC, 0));
     ask_the_dead(race, fd);
     race.pause_drawn(random, 1, 2000);
-    if (!bind_without_memory(race, random))
+    if (!bind_without_memory(race, random, tried))
         return false;
     if (!tell(race, rebind, device) || !at::wait_for_node(race.device_path()))
         return false;
@@ -211,12 +210,13 @@ bool replace_device(at::Race& race, Sleepers& sleepers, at::Random& random) {
 }
 
 void remove_loop(at::Race& race, Sleepers& sleepers, at::Random random) {
+    std::uint64_t tried = 0;
     while (!race.stopped()) {
         race.pause_drawn(random, 8000, 80000); // a device that has just come has no requests
         for (int i = race.blind() ? 50 : 0; i < 50 && !race.stopped() && !race.requests_in_flight();
              ++i)
             race.pause(200000);
-        if (!race.stopped() && !replace_device(race, sleepers, random))
+        if (!race.stopped() && !replace_device(race, sleepers, random, tried))
             return;
     }
 }

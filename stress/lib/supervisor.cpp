@@ -69,10 +69,12 @@ constexpr milliseconds shell_bound{20000};
 // A turn of the sites waits for every CPU.
 constexpr std::uint64_t site_silence_ns = 300 * ms;
 
+std::string parameters_of(const ModuleFile& module, const std::string& plan_parameters) {
+    return module.parameters + (module.name == "zcdma" ? plan_parameters : "");
+}
+
 void load(const ModuleFile& module, const std::string& plan_parameters) {
-    std::string parameters = module.parameters;
-    if (module.name == "zcdma")
-        parameters += plan_parameters;
+    const std::string parameters = parameters_of(module, plan_parameters);
     if (module.keep)
         keep_module(module.name, module.path, parameters);
     else
@@ -612,7 +614,8 @@ private:
         constexpr std::uint32_t first = 64;
         constexpr std::uint32_t last = 256;
         const ModuleFile& module = request_.modules.back();
-        const std::string parameters = module.parameters + setup_.bound.knobs.module_parameters();
+        const std::string parameters =
+            parameters_of(module, setup_.bound.knobs.module_parameters());
         Random random(request_.plan.seed, static_cast<std::uint64_t>(Role::main), 3);
         const std::uint32_t from = random.below(last - first);
         for (std::uint32_t i = 0; i < loads; ++i) {

@@ -23,7 +23,7 @@ GUEST_PATH = "/tmp/aio_bench"
 def main(arguments: Sequence[str]) -> int:
     made = parser("bench")
     made.add_argument("--kernel", metavar="K", help="row of kernels.toml")
-    made.add_argument("--cpus", type=int, default=2, help="CPUs of the guest")
+    made.add_argument("--cpus", type=int, default=2, help="CPUs of the guest; `marks` by instructions has one")
     made.add_argument(
         "what", nargs="?", choices=("calls", "marks"), default="calls",
         help="calls: what each call costs; marks: what idle phase marks cost",
