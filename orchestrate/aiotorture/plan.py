@@ -20,6 +20,8 @@ from dataclasses import dataclass, replace
 PHASES = (
     "submit", "pin", "map", "queue", "start", "irq", "complete", "cancel", "unmap", "unpin", "free",
 )  # fmt: skip
+# the others are the driver's: a delay there is no fault, it draws a window out
+DEVICE_PHASES = frozenset({"start", "irq"})
 ACTIONS = (
     "delay", "drop", "dup", "reorder", "corrupt", "short", "fail", "stall", "late", "steer",
     "spurious", "reset", "remove", "nomem",
@@ -46,9 +48,9 @@ ACTIONS_AT: Mapping[str, frozenset[str]] = {
 
 SEED_MAX = 2**64 - 1
 HOLD_MAX_NS = 20_000_000
-# of the injector (fault/fail_injector.h, AT_NR_RULES)
-RULES = 16
 """Longest hold, ns (20 ms): a device held longer would run into the driver's own timeout."""
+RULES = 16
+"""Most faults of a plan: of the injector (fault/fail_injector.h, AT_NR_RULES)."""
 
 _NS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
 _BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}

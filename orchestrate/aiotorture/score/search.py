@@ -15,7 +15,7 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 
 from aiotorture import matrix
-from aiotorture.plan import Scenario, duration_ns
+from aiotorture.plan import DEVICE_PHASES, Scenario, duration_ns
 from aiotorture.results import CellResult, Verdict
 from aiotorture.score.planted import Method, Planted
 from aiotorture.score.trials import Trial, Walk
@@ -146,10 +146,14 @@ def cells_for(
 
 
 def blindly(cell: matrix.Cell) -> matrix.Cell:
-    """The same cell with blind stress: the knob `blind` of every scenario."""
+    """The same cell with blind stress: the knob `blind` of every scenario, and without what draws the driver's
+    own phases out for racers. What the device does wrong stays, and so do steps that fail."""
     scenario = cell.plan.scenario
     knobs = (*(pair for pair in scenario.knobs if pair[0] != "blind"), ("blind", "1"))
-    plan = dataclasses.replace(cell.plan, scenario=Scenario(scenario.name, knobs))
+    faults = tuple(
+        fault for fault in cell.plan.faults if fault.phase in DEVICE_PHASES or fault.action != "delay"
+    )
+    plan = dataclasses.replace(cell.plan, scenario=Scenario(scenario.name, knobs), faults=faults)
     return dataclasses.replace(cell, plan=plan, id=f"{cell.id}-blind")
 
 
