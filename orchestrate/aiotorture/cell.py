@@ -44,6 +44,9 @@ SILENCE_S = 20.0
 SUSPICION_S = 1.5
 LOOK_AGAIN_S = 2.0
 WATCH_STEP_S = 0.25
+# A report that ends a race is heard to its end, which is when the console says no more: its title is in its
+# stack. One that goes on and on is cut.
+REPORT_S = 2.0
 DEATH_NOTICE_S = 3.0
 # A host that kept a vCPU waiting for more than this share of the silence explains it.
 # two guests with two vCPUs each on two cores wait half of the time and still run
@@ -203,15 +206,20 @@ def _run_and_watch(
             answer = link.wait(number, WATCH_STEP_S)
             now = time.monotonic()
             console = subject.console()
-            if len(console) != said and watch.host_found_s is None:
-                said = len(console)
+            speaking = len(console) != said
+            said = len(console)
+            if speaking and watch.host_found_s is None:
                 if _not_muted(kernel_log.findings(console), cell):
                     watch.host_found_s = now - run_began
             if answer is not None:
                 watch.result = answer.get("result", answer)
             elif subject.fate() is not Fate.ALIVE:
                 break
-            elif watch.host_found_s is not None and cell.end_at_finding:
+            elif (
+                watch.host_found_s is not None
+                and cell.end_at_finding
+                and not (speaking and now - run_began - watch.host_found_s < REPORT_S)
+            ):
                 break
             elif (
                 now - link.last_heard > SUSPICION_S or watch.silent_cpu

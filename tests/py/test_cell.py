@@ -131,7 +131,8 @@ class NoTarget:
 def watched(subject: Stub, monkeypatch: pytest.MonkeyPatch, watch: Watch | None = None) -> Watch:
     monkeypatch.setattr(targets, "named", lambda name: NoTarget())
     watch = watch or Watch()
-    cell = Cell("c", "zcdma", "6.1", "qemu", 2, parse("scenario submit_cancel_race;seed 1"))
+    plan = parse("scenario submit_cancel_race;seed 1")
+    cell = Cell("c", "zcdma", "6.1", "qemu", 2, plan, end_at_finding=True)
     _run_and_watch(subject, cell, cast(Kernel, None), cast(build.ModuleSet, None), watch)
     return watch
 
@@ -167,6 +168,41 @@ def test_a_vcpu_that_is_seen_to_spin_needs_no_long_silence(
         watch.take({"ev": "silent-cpu", "cpu": 0, "ms": 2000})
     watched(subject, monkeypatch, watch)
     assert told(watch.findings) == [("hang", "guest stopped answering", False)]
+
+
+class Warned(Stub):
+    """Its console has one line more of a report at each look; the vCPU is slow."""
+
+    REPORT = (
+        "[    5.200000] ------------[ cut here ]------------",
+        "[    5.200000] WARNING: CPU: 1 PID: 67 at /build/driver/zcdma_request.c:146 zc_put+0x87/0x120 [zcdma]",
+        "[    5.300000] Call Trace:",
+        "[    5.300000]  <TASK>",
+        "[    5.400000]  zc_cancel_one+0x87/0x120 [zcdma]",
+    )
+
+    def __init__(self, traces: int) -> None:
+        super().__init__(SilentLink(0.0))
+        self.text = "\n".join(self.REPORT[:2] + self.REPORT[2:] * traces)
+        self.heard = ""
+        self.looks = 0
+
+    def console(self) -> str:
+        self.looks += 1
+        self.heard = self.text[: self.looks * 150]
+        return self.heard
+
+
+@pytest.mark.parametrize("traces, whole", [(1, True), (1000, False)])
+def test_a_report_that_ends_a_race_is_heard_to_its_end_or_for_its_bound(
+    traces: int, whole: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter(range(1000))  # each look at it is a step of 0.25 s
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock) * 0.25)
+    subject = Warned(traces)
+    watched(subject, monkeypatch, Watch())
+    assert (subject.heard == subject.text) == whole
+    assert subject.looks < 12
 
 
 @pytest.mark.parametrize("closed", [False, True])

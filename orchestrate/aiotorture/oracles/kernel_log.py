@@ -358,8 +358,8 @@ def _frames(rule: Rule, match: re.Match[str], texts: Sequence[str]) -> list[str]
     if rule.blame is Blame.NOBODY:
         return []
     everywhere = rule.kind in _TRACE_WITHOUT_HEADING
-    named = match.groupdict().get("function") if rule.blame is Blame.TEXT else None
-    if named is not None and not _passed_over(_plain(named)):
+    named = match.groupdict().get("function")
+    if named and rule.blame is Blame.TEXT and not _passed_over(_plain(named)):
         inner = [_plain(named)]
         return inner + [name for name in _trace(texts, everywhere) if name != inner[0]]
     if rule.blame in (Blame.FREED, Blame.ALLOCATED):
@@ -372,7 +372,9 @@ def _frames(rule: Rule, match: re.Match[str], texts: Sequence[str]) -> list[str]
             owner = []
         if owner:
             return owner
-    return _trace(texts, everywhere, through_interrupts=rule.weight is Weight.STALL)
+    frames = _trace(texts, everywhere, through_interrupts=rule.weight is Weight.STALL)
+    # a guest may end before its stack is told; the opening line names the function where it is a helper, too
+    return frames or ([_plain(named)] if named else [])
 
 
 def _owner(texts: Sequence[str], what: str) -> list[str]:
