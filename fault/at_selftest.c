@@ -46,6 +46,17 @@ static unsigned int nr_answers;
 static struct order order;
 static struct dentry *dir;
 static DECLARE_COMPLETION(softirq_done);
+static u32 uncounted;
+
+/* An instruction with a name, that reads and writes what all CPUs share. */
+static noinline void count_unlocked(void)
+{
+#ifdef CONFIG_X86_64
+	asm volatile("at_selftest_increment: incl %0" : "+m" (uncounted));
+#else
+	uncounted++;
+#endif
+}
 
 static void run_marks(void *unused)
 {
@@ -68,8 +79,10 @@ static void run_unheard(void *unused)
 	struct at_outcome outcome;
 	unsigned int event;
 
-	for (event = 1; event <= order.events; event++)
+	for (event = 1; event <= order.events; event++) {
 		at_mark(order.racer, order.phase, order.cookie, &outcome);
+		count_unlocked();
+	}
 }
 
 static void run_in_tasklet(struct tasklet_struct *unused)
@@ -176,6 +189,7 @@ static int __init selftest_init(void)
 	at_marks_attach();
 	dir = debugfs_create_dir("at_selftest", NULL);
 	debugfs_create_file("mark", 0600, dir, NULL, &mark_fops);
+	debugfs_create_u32("uncounted", 0600, dir, &uncounted);
 	return 0;
 }
 

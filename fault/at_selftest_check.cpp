@@ -582,6 +582,32 @@ void sites_wait_for_their_share(const std::string& directory) {
     check(get(injector + "sites").empty() && unload("at_selftest") == 0, "clear removes sites");
 }
 
+// Between the read and the write of one instruction another CPU's is lost.
+void sites_part_an_instruction(const std::string& directory) {
+    constexpr int events = 300;
+    check(load(directory + "/at_selftest.ko") == 0, "at_selftest loads for its increment");
+    put(injector + "clear", "1");
+    put(injector + "site_ppm", "1000000");
+    check(put(injector + "sites", "at_selftest:at_selftest_increment+0x0") == 0,
+          "an increment is probed");
+    arm();
+    for (int i = 0; i < events; ++i)
+        put(mark_file, "device irq 0x1011 1 all");
+    const std::uint64_t parted = value_of(get(injector + "sites"), "parted");
+    const long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+    const std::uint64_t counted = std::stoull(get("/sys/kernel/debug/at_selftest/uncounted"));
+    if (cpus < 2) {
+        check(parted == 0 && counted == events,
+              "on the only CPU nothing waits, and all is counted");
+    } else {
+        check(parted > 0, "an increment waits between its read and its write");
+        check(counted > 0 && counted < static_cast<std::uint64_t>(events * cpus),
+              "what another CPU wrote meanwhile is lost");
+    }
+    put(injector + "clear", "1");
+    check(unload("at_selftest") == 0, "at_selftest unloads after its increment");
+}
+
 void modules_come_and_go(const std::string& directory) {
     const at_chance certain = {AT_PPM, 1, 0, AT_NO_LIMIT, 0};
     prepare(certain, 1);
@@ -618,6 +644,7 @@ int main(int argc, char** argv) {
     arming_under_marks_is_safe();
     holds_are_bounded_and_told();
     memory_tells();
+    sites_part_an_instruction(directory);
     sites_wait_for_their_share(directory);
     modules_come_and_go(directory);
     std::printf("1..%d\n# %d failed\n", checks, failures);

@@ -37,6 +37,7 @@
 
 #include "aiotorture.h"
 #include "at_decide.h"
+#include "at_split.h"
 #include "compat.h"
 
 #define AT_DEVICE_DELAY_DRAWN_NS	(1 * NSEC_PER_MSEC)

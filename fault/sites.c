@@ -17,9 +17,13 @@
  * A site that is passed all the time must not eat the machine: it waits at most
  * for its share of the time, and all of them together for theirs.  What was
  * waited is told in struct at_holds, so that nobody takes it for the driver's.
+ *
+ * An instruction that changes memory waits in its middle half of the time
+ * (at_split.h): between its read and its write.
  */
 #include <linux/math64.h>
 #include <linux/preempt.h>
+#include <linux/uaccess.h>
 
 #define AT_SITES		64
 #define AT_SITE_SYMBOL		128
@@ -40,6 +44,11 @@ struct at_site {
 	atomic64_t passed;
 	atomic64_t stretched;
 	atomic64_t waited_ns;
+	atomic64_t parted;	/* of the stretched, those in the middle */
+#ifdef CONFIG_X86_64
+	struct at_split split;
+	bool may_part;		/* split is whole, and there is one */
+#endif
 };
 
 static struct at_site *sites[AT_SITES];	/* under injector.lock */
@@ -85,11 +94,91 @@ static bool has_waited_enough(struct at_site *site)
 	return atomic64_read(&site->waited_ns) > div_u64(elapsed, share);
 }
 
+static void wait_at(struct at_site *site, u64 wait_ns)
+{
+	u64 waited_ns = wait_busily(wait_ns);
+
+	atomic64_inc(&site->stretched);
+	atomic64_add(waited_ns, &site->waited_ns);
+	tell_stretched(waited_ns);
+}
+NOKPROBE_SYMBOL(wait_at);
+
+#ifdef CONFIG_X86_64
+/* The bytes of a probed instruction: the first one is the probe's. */
+static void learn_split(struct at_site *site)
+{
+	u8 code[AT_SPLIT_LONGEST];
+
+	if (kprobe_ftrace(&site->kprobe) ||
+	    copy_from_kernel_nofault(code, site->kprobe.addr, sizeof(code)))
+		return;
+	code[0] = site->kprobe.opcode;
+	smp_store_release(&site->may_part, at_split_decode(code, &site->split));
+}
+
+static void write_memory(u64 address, u64 value, u8 width)
+{
+	switch (width) {
+	case 1:
+		asm volatile("movb %b1, %0" : "=m"(*(u8 *)address) : "q"(value));
+		break;
+	case 2:
+		asm volatile("movw %w1, %0" : "=m"(*(u16 *)address) : "r"(value));
+		break;
+	case 4:
+		asm volatile("movl %k1, %0" : "=m"(*(u32 *)address) : "r"(value));
+		break;
+	default:
+		asm volatile("movq %1, %0" : "=m"(*(u64 *)address) : "r"(value));
+	}
+}
+NOKPROBE_SYMBOL(write_memory);
+
+/*
+ * Does the instruction's work, with the wait inside.  False: it is none that can
+ * be taken apart, or its memory cannot be read; let it fault itself.
+ */
+static bool wait_inside(struct at_site *site, struct pt_regs *regs, u64 wait_ns)
+{
+	const struct at_split *split = &site->split;
+	const u64 registers[] = {
+		regs->ax, regs->cx, regs->dx, regs->bx, regs->sp, regs->bp, regs->si, regs->di,
+		regs->r8, regs->r9, regs->r10, regs->r11, regs->r12, regs->r13, regs->r14, regs->r15,
+	};
+	u64 next, address, value = 0;
+
+	if (!smp_load_acquire(&site->may_part))
+		return false;
+	next = (unsigned long)site->kprobe.addr + split->length;
+	address = at_split_address(split, registers, next);
+	if (copy_from_kernel_nofault(&value, (void *)address, split->width))
+		return false;
+	wait_at(site, wait_ns);
+	value = at_split_change(split, value, at_split_operand_value(split, registers), &regs->flags);
+	write_memory(address, value, split->width);
+	atomic64_inc(&site->parted);
+	regs->ip = next;
+	return true;
+}
+NOKPROBE_SYMBOL(wait_inside);
+#else
+static void learn_split(struct at_site *site)
+{
+}
+
+static bool wait_inside(struct at_site *site, struct pt_regs *regs, u64 wait_ns)
+{
+	return false;
+}
+#endif
+
+/* 1: the instruction's work is done (Documentation/trace/kprobes.rst, "Changing Execution Path"). */
 static int site_passes(struct kprobe *kprobe, struct pt_regs *regs)
 {
 	struct at_site *site = container_of(kprobe, struct at_site, kprobe);
 	u32 ppm = READ_ONCE(site_ppm);
-	u64 count, random, waited_ns;
+	u64 count, random, wait_ns;
 	bool is_long;
 
 	if (!ppm || !rcu_access_pointer(injector.live))
@@ -100,12 +189,13 @@ static int site_passes(struct kprobe *kprobe, struct pt_regs *regs)
 	random = at_draw(READ_ONCE(injector.seed), AT_SITE_RULE + site->number, count);
 	if (at_reduce(random, AT_PPM) >= ppm || num_online_cpus() < 2 || has_waited_enough(site))
 		return 0;
-	atomic64_inc(&site->stretched);
 	is_long = may_wait_long(regs) ||
 		  at_reduce(at_mix64(~random), AT_PPM) < READ_ONCE(site_long_ppm);
-	waited_ns = wait_busily(site_wait_ns(at_mix64(random), is_long));
-	atomic64_add(waited_ns, &site->waited_ns);
-	tell_stretched(waited_ns);
+	random = at_mix64(random);
+	wait_ns = site_wait_ns(random, is_long);
+	if ((at_mix64(~random) & 1) && wait_inside(site, regs, wait_ns))
+		return 1;
+	wait_at(site, wait_ns);
 	return 0;
 }
 NOKPROBE_SYMBOL(site_passes);
@@ -135,6 +225,8 @@ static int place_site(struct at_site *site, const char *name)
 	}
 	site->kprobe.pre_handler = site_passes;
 	site->error = register_kprobe(&site->kprobe);
+	if (!site->error)
+		learn_split(site);
 	return 0;
 }
 
@@ -191,12 +283,13 @@ static int sites_show(struct seq_file *seq, void *unused)
 		if (site->error)
 			seq_printf(seq, " error=%d\n", -site->error);
 		else
-			seq_printf(seq, " passed=%lld stretched=%lld waited_us=%lld missed=%lu%s\n",
+			seq_printf(seq, " passed=%lld stretched=%lld waited_us=%lld missed=%lu parted=%lld%s\n",
 				   (long long)atomic64_read(&site->passed),
 				   (long long)atomic64_read(&site->stretched),
 				   (long long)div_u64(atomic64_read(&site->waited_ns),
 						      NSEC_PER_USEC),
 				   site->kprobe.nmissed,
+				   (long long)atomic64_read(&site->parted),
 				   kprobe_gone(&site->kprobe) ? " gone" : "");
 	}
 	mutex_unlock(&injector.lock);

@@ -9,7 +9,8 @@ all of locks, lists, timers and references, and what they return to; writes, and
 Most of all weigh the gaps in which no lock is held any more, or not yet: after an unlock, before a
 lock; then what follows a call that lets another context run, a work queued, a waiter woken; both sides of a
 call by pointer: a register that is read or written, a queue that is joined; and what comes first under a lock: who
-tries it, and an interrupt that wants it, come while it is held.
+tries it, and an interrupt that wants it, come while it is held. An instruction that changes memory is a gap of
+its own, between its read and its write (fault/at_split.h).
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ MOST_TURNS = 64
 KERNEL = "vmlinux"
 AIO_OBJECT = Path("fs/aio.o")
 # Of the cache: another way to weigh makes other draws.
-VERSION = 7
+VERSION = 8
 
 _FUNCTION = re.compile(r"[0-9a-f]+ <(?P<name>[^>]+)>:$")
 _INSTRUCTION = re.compile(r"\s*(?P<at>[0-9a-f]+):\t(?P<text>.*\S)")
@@ -53,6 +54,8 @@ _SYNCHRONISES = re.compile(
 _NO_STATEMENT = re.compile(r"nop|int3|ud2|(data16|cs|repz?) |xchg +%ax,%ax|endbr|lea +0x0\(%[a-z]+\),")
 _READS_ONLY = re.compile(r"cmp|test|lea|push|call|jmp|prefetch|bt[a-z]? |bt +|nop|j[a-z]+ ")
 _MEMORY = re.compile(r"(?P<shared>-?[\w.]*\((?P<base>%\w+)?[^)]*\)|%gs:[^,\s]+)$")
+# What the injector takes apart: reads and writes memory that is neither the stack's nor one CPU's own.
+_CHANGES = re.compile(r"(add|sub|or|and|xor|inc|dec|bts|btr)[bwlq]? (?!.*(%gs:|\(%rsp)).*\)$")
 _STACK = ("%rsp", "%rbp", "%esp", "%ebp")
 
 _LOCKS = re.compile(r"(?<!un)lock|mutex_lock|down_(read|write)")
@@ -70,6 +73,8 @@ _GAP = 128
 _HANDED_OVER = 32
 _BY_POINTER = 32
 _LOCKED = 32
+_CHANGES_UNLOCKED = 128
+_CHANGES_LOCKED = 32
 _SYNCHRONISING_CALL = 8
 _CALL = 4
 _ATOMIC = 8
@@ -153,8 +158,8 @@ def _touches(text: str) -> int:
     return _READ if reads and not any(f"({base}" in operands for base in _STACK) else _OTHER
 
 
-def _weight(before: _Instruction | None, here: _Instruction) -> int:
-    """Of a wait between the two."""
+def _weight(before: _Instruction | None, here: _Instruction, locked: bool) -> int:
+    """Of a wait between the two. `locked`: the function took a lock above, and has not released it."""
     weights = [_OTHER]
     for instruction in (before, here):
         if instruction is None:
@@ -165,6 +170,8 @@ def _weight(before: _Instruction | None, here: _Instruction) -> int:
         weights.append(_GAP)
     if before and _LOCKS.search(_called(before) or ""):
         weights.append(_LOCKED)
+    if _CHANGES.match(" ".join(here.text.split())):
+        weights.append(_CHANGES_LOCKED if locked else _CHANGES_UNLOCKED)
     if before and _HANDS_OVER.match(_called(before) or ""):
         weights.append(_HANDED_OVER)
     return max(weights)
@@ -180,10 +187,13 @@ def candidates(listing: str) -> list[Site]:
         if named[name] > 1:
             continue
         before: _Instruction | None = None
+        locked = False  # as the code lies, which is not always as it runs
         for here in body:
             instrumented = here.text.startswith("call") and _called(here) is None
             if not instrumented and not _NO_STATEMENT.match(here.text):
-                found.append(Site(name, here.offset, here.at, _weight(before, here)))
+                found.append(Site(name, here.offset, here.at, _weight(before, here, locked)))
+            called = _called(here) or ""
+            locked = not _UNLOCKS.search(called) and (locked or bool(_LOCKS.search(called)))
             before = here
     return found
 

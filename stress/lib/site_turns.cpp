@@ -21,14 +21,16 @@ bool parse_site_line(const std::string& line, std::string& name, SiteCount& coun
     unsigned long long stretched = 0;
     unsigned long long waited_us = 0;
     unsigned long long missed = 0;
+    unsigned long long parted = 0;
     int error = 0;
     if (std::sscanf(line.c_str(), "site=%191s error=%d", text, &error) == 2) {
         count = {};
         count.error = error;
     } else if (std::sscanf(line.c_str(),
-                           "site=%191s passed=%llu stretched=%llu waited_us=%llu missed=%llu", text,
-                           &passed, &stretched, &waited_us, &missed) == 5) {
-        count = {0, passed, stretched, waited_us, missed};
+                           "site=%191s passed=%llu stretched=%llu waited_us=%llu missed=%llu "
+                           "parted=%llu",
+                           text, &passed, &stretched, &waited_us, &missed, &parted) == 6) {
+        count = {0, passed, stretched, waited_us, missed, parted};
     } else {
         return false;
     }
@@ -141,6 +143,7 @@ void SiteTurns::count() {
         sum.stretched += last.stretched;
         sum.waited_us += last.waited_us;
         sum.missed += last.missed;
+        sum.parted += last.parted;
     }
 }
 
@@ -156,17 +159,20 @@ nlohmann::json SiteTurns::told(nlohmann::json& counters) const {
                              {"passed", count.passed},
                              {"stretched", count.stretched},
                              {"waited_us", count.waited_us},
-                             {"missed", count.missed}});
+                             {"missed", count.missed},
+                             {"parted", count.parted}});
         met += count.stretched > 0;
         all.passed += count.passed;
         all.stretched += count.stretched;
         all.waited_us += count.waited_us;
+        all.parted += count.parted;
     }
     if (!sites.empty())
         counters.update({{"sites_placed", sites.size()},
                          {"sites_met", met},
                          {"site_passages", all.passed},
                          {"site_stretches", all.stretched},
+                         {"site_parted", all.parted},
                          {"site_us", all.waited_us}});
     return sites;
 }

@@ -45,6 +45,7 @@ struct SiteCount {
     std::uint64_t stretched = 0;
     std::uint64_t waited_us = 0;
     std::uint64_t missed = 0; // passages inside another probe's handler
+    std::uint64_t parted = 0; // of the stretched, between the read and the write of one instruction
 };
 bool parse_site_line(const std::string& line, std::string& name, SiteCount& count);
 

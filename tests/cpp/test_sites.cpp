@@ -9,16 +9,17 @@ TEST_CASE("a line of the injector's sites is read whole, or not at all") {
     std::string name;
     at::SiteCount count;
     REQUIRE(at::parse_site_line(
-        "site=zcdma:zc_feed.part.0+0x212 passed=390 stretched=112 waited_us=32165 missed=8", name,
+        "site=zcdma:zc_feed.part.0+0x212 passed=390 stretched=112 waited_us=32165 missed=8 parted=51", name,
         count));
     CHECK(name == "zcdma:zc_feed.part.0+0x212");
     CHECK(count.error == 0);
     CHECK(count.passed == 390);
     CHECK(count.stretched == 112);
     CHECK(count.waited_us == 32165);
+    CHECK(count.parted == 51);
     CHECK(count.missed == 8);
     // of a module that has gone
-    CHECK(at::parse_site_line("site=a:b+0x1 passed=1 stretched=0 waited_us=0 missed=0 gone", name,
+    CHECK(at::parse_site_line("site=a:b+0x1 passed=1 stretched=0 waited_us=0 missed=0 parted=0 gone", name,
                               count));
     REQUIRE(at::parse_site_line("site=a:b+0x3 error=84", name, count));
     CHECK(name == "a:b+0x3");

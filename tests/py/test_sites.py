@@ -67,6 +67,28 @@ def test_both_sides_of_a_call_by_pointer_weigh_as_what_hands_over(call: str) -> 
     assert joined == [1, 1, weights("zc_timeout")[0x4C], weights("zc_timeout")[0x4C], 1]
 
 
+def test_what_changes_memory_outside_of_locks_weighs_most() -> None:
+    body = (
+        "addl   $0x1,0xc(%rbp)",
+        "call   30 <_raw_spin_lock_irqsave>",
+        "nop",
+        "addl   $0x1,0xc(%rbp)",
+        "nop",
+        "call   30 <_raw_spin_unlock_irqrestore>",
+        "nop",
+        "orb    $0x4,0x58(%rbx)",
+        "nop",
+        "lock incl 0x40(%r12)",
+        "nop",
+        "incl   %gs:0x18(%rip)",
+        "addl   $0x1,0x14(%rsp)",
+    )
+    listing = "0000000000000000 <f>:\n" + "".join(f"  {i:x}:\t{text}\n" for i, text in enumerate(body))
+    weighed = {site.offset: site.weight for site in sites.candidates(listing)}
+    assert [weighed[at] for at in (0, 3, 7)] == [128, 32, 128]
+    assert [weighed[at] for at in (9, 11, 12)] == [8, 4, 4]
+
+
 def test_a_name_that_stands_twice_is_left_out() -> None:
     twice = LISTING + LISTING[LISTING.index("0000000000000000 <soft_irq_work>") :].split("\n\n")[0]
     assert weights("soft_irq_work")
