@@ -594,6 +594,7 @@ void sites_part_an_instruction(const std::string& directory) {
     for (int i = 0; i < events; ++i)
         put(mark_file, "device irq 0x1011 1 all");
     const std::uint64_t parted = value_of(get(injector + "sites"), "parted");
+    const std::uint64_t lost = value_of(get(injector + "sites"), "lost");
     const long cpus = sysconf(_SC_NPROCESSORS_ONLN);
     const std::uint64_t counted = std::stoull(get("/sys/kernel/debug/at_selftest/uncounted"));
     if (cpus < 2) {
@@ -601,6 +602,7 @@ void sites_part_an_instruction(const std::string& directory) {
               "on the only CPU nothing waits, and all is counted");
     } else {
         check(parted > 0, "an increment waits between its read and its write");
+        check(lost > 0 && lost <= parted, "it is told how often another CPU wrote meanwhile");
         check(counted > 0 && counted < static_cast<std::uint64_t>(events * cpus),
               "what another CPU wrote meanwhile is lost");
     }

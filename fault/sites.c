@@ -19,7 +19,8 @@
  * waited is told in struct at_holds, so that nobody takes it for the driver's.
  *
  * An instruction that changes memory waits in its middle half of the time
- * (at_split.h): between its read and its write.
+ * (at_split.h): between its read and its write.  What another CPU has written
+ * meanwhile is overwritten, and counted as lost.
  */
 #include <linux/math64.h>
 #include <linux/preempt.h>
@@ -45,6 +46,7 @@ struct at_site {
 	atomic64_t stretched;
 	atomic64_t waited_ns;
 	atomic64_t parted;	/* of the stretched, those in the middle */
+	atomic64_t lost;	/* of these, those in which another CPU wrote */
 #ifdef CONFIG_X86_64
 	struct at_split split;
 	bool may_part;		/* split is whole, and there is one */
@@ -146,7 +148,7 @@ static bool wait_inside(struct at_site *site, struct pt_regs *regs, u64 wait_ns)
 		regs->ax, regs->cx, regs->dx, regs->bx, regs->sp, regs->bp, regs->si, regs->di,
 		regs->r8, regs->r9, regs->r10, regs->r11, regs->r12, regs->r13, regs->r14, regs->r15,
 	};
-	u64 next, address, value = 0;
+	u64 next, address, value = 0, now = 0;
 
 	if (!smp_load_acquire(&site->may_part))
 		return false;
@@ -155,6 +157,8 @@ static bool wait_inside(struct at_site *site, struct pt_regs *regs, u64 wait_ns)
 	if (copy_from_kernel_nofault(&value, (void *)address, split->width))
 		return false;
 	wait_at(site, wait_ns);
+	if (!copy_from_kernel_nofault(&now, (void *)address, split->width) && now != value)
+		atomic64_inc(&site->lost);
 	value = at_split_change(split, value, at_split_operand_value(split, registers), &regs->flags);
 	write_memory(address, value, split->width);
 	atomic64_inc(&site->parted);
@@ -283,13 +287,14 @@ static int sites_show(struct seq_file *seq, void *unused)
 		if (site->error)
 			seq_printf(seq, " error=%d\n", -site->error);
 		else
-			seq_printf(seq, " passed=%lld stretched=%lld waited_us=%lld missed=%lu parted=%lld%s\n",
+			seq_printf(seq, " passed=%lld stretched=%lld waited_us=%lld missed=%lu parted=%lld lost=%lld%s\n",
 				   (long long)atomic64_read(&site->passed),
 				   (long long)atomic64_read(&site->stretched),
 				   (long long)div_u64(atomic64_read(&site->waited_ns),
 						      NSEC_PER_USEC),
 				   site->kprobe.nmissed,
 				   (long long)atomic64_read(&site->parted),
+				   (long long)atomic64_read(&site->lost),
 				   kprobe_gone(&site->kprobe) ? " gone" : "");
 	}
 	mutex_unlock(&injector.lock);

@@ -22,15 +22,16 @@ bool parse_site_line(const std::string& line, std::string& name, SiteCount& coun
     unsigned long long waited_us = 0;
     unsigned long long missed = 0;
     unsigned long long parted = 0;
+    unsigned long long lost = 0;
     int error = 0;
     if (std::sscanf(line.c_str(), "site=%191s error=%d", text, &error) == 2) {
         count = {};
         count.error = error;
     } else if (std::sscanf(line.c_str(),
                            "site=%191s passed=%llu stretched=%llu waited_us=%llu missed=%llu "
-                           "parted=%llu",
-                           text, &passed, &stretched, &waited_us, &missed, &parted) == 6) {
-        count = {0, passed, stretched, waited_us, missed, parted};
+                           "parted=%llu lost=%llu",
+                           text, &passed, &stretched, &waited_us, &missed, &parted, &lost) == 7) {
+        count = {0, passed, stretched, waited_us, missed, parted, lost};
     } else {
         return false;
     }
@@ -144,6 +145,7 @@ void SiteTurns::count() {
         sum.waited_us += last.waited_us;
         sum.missed += last.missed;
         sum.parted += last.parted;
+        sum.lost += last.lost;
     }
 }
 
@@ -160,7 +162,8 @@ nlohmann::json SiteTurns::told(nlohmann::json& counters) const {
                              {"stretched", count.stretched},
                              {"waited_us", count.waited_us},
                              {"missed", count.missed},
-                             {"parted", count.parted}});
+                             {"parted", count.parted},
+                             {"lost", count.lost}});
         met += count.stretched > 0;
         all.passed += count.passed;
         all.stretched += count.stretched;

@@ -46,6 +46,7 @@ struct SiteCount {
     std::uint64_t waited_us = 0;
     std::uint64_t missed = 0; // passages inside another probe's handler
     std::uint64_t parted = 0; // of the stretched, between the read and the write of one instruction
+    std::uint64_t lost = 0;   // of these, those in which another CPU wrote
 };
 bool parse_site_line(const std::string& line, std::string& name, SiteCount& count);
 
@@ -65,6 +66,8 @@ public:
     bool stand() const { return placed_; }
     // The `sites` member of a result; sums go to `counters`.
     nlohmann::json told(nlohmann::json& counters) const;
+    // Of all turns that are over, by name.
+    const std::map<std::string, SiteCount>& counts() const { return counts_; }
 
     // Turns are taken while it lives, but for those before which `healthy` says no: on a CPU that
     // does not answer, who patches the kernel's text would wait for ever.

@@ -24,6 +24,7 @@
 #include "lib/oracles/hang.h"
 #include "lib/oracles/leak.h"
 #include "lib/oracles/lost.h"
+#include "lib/oracles/lost_update.h"
 #include "lib/oracles/module_left.h"
 #include "lib/oracles/module_memory.h"
 #include "lib/oracles/timing.h"
@@ -157,8 +158,11 @@ public:
                 break;
             next_life();
         }
-        if (sites_placed_)
+        if (sites_placed_) {
             site_turns_.remove();
+            for (const Finding& finding : judge_lost_updates(site_turns_.counts()))
+                run_.report(finding);
+        }
         if (marks_)
             disarm_faults();
         std::uint64_t fired = 0;

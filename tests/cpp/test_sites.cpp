@@ -3,24 +3,27 @@
 
 #include <nlohmann/json.hpp>
 
+#include "lib/oracles/lost_update.h"
 #include "lib/site_turns.h"
 
 TEST_CASE("a line of the injector's sites is read whole, or not at all") {
     std::string name;
     at::SiteCount count;
-    REQUIRE(at::parse_site_line(
-        "site=zcdma:zc_feed.part.0+0x212 passed=390 stretched=112 waited_us=32165 missed=8 parted=51", name,
-        count));
+    REQUIRE(at::parse_site_line("site=zcdma:zc_feed.part.0+0x212 passed=390 stretched=112 "
+                                "waited_us=32165 missed=8 parted=51 lost=3",
+                                name, count));
     CHECK(name == "zcdma:zc_feed.part.0+0x212");
     CHECK(count.error == 0);
     CHECK(count.passed == 390);
     CHECK(count.stretched == 112);
     CHECK(count.waited_us == 32165);
     CHECK(count.parted == 51);
+    CHECK(count.lost == 3);
     CHECK(count.missed == 8);
     // of a module that has gone
-    CHECK(at::parse_site_line("site=a:b+0x1 passed=1 stretched=0 waited_us=0 missed=0 parted=0 gone", name,
-                              count));
+    CHECK(at::parse_site_line(
+        "site=a:b+0x1 passed=1 stretched=0 waited_us=0 missed=0 parted=0 lost=0 gone", name,
+        count));
     REQUIRE(at::parse_site_line("site=a:b+0x3 error=84", name, count));
     CHECK(name == "a:b+0x3");
     CHECK(count.error == 84);
@@ -48,4 +51,20 @@ TEST_CASE("a site's address is that of its place in .text, or left to the kernel
     CHECK(at::with_address("vmlinux:kill_ioctx+0x10@0x2040", texts) ==
           "vmlinux:kill_ioctx+0x10@0xffffffff81002040");
     CHECK(at::with_address("nomodule:f+0x12@0x345", texts) == "nomodule:f+0x12");
+}
+
+TEST_CASE("an update that was lost is told by its function, and where, by its evidence") {
+    using at::SiteCount;
+    CHECK(at::judge_lost_updates({{"zcdma:zc_alloc+0x154", SiteCount{0, 90, 40, 900, 0, 20, 0}}})
+              .empty());
+    const auto findings = at::judge_lost_updates({
+        {"zcdma:zc_alloc+0x144", SiteCount{0, 90, 40, 900, 0, 20, 0}},
+        {"zcdma:zc_feed.part.0+0xad", SiteCount{0, 90, 40, 900, 0, 20, 3}},
+    });
+    REQUIRE(findings.size() == 1);
+    CHECK(findings[0].oracle == "sanitizer");
+    CHECK(findings[0].title == "an update was lost in zc_feed");
+    CHECK(findings[0].signature == "sanitizer/lost-update/zc_feed");
+    CHECK(findings[0].evidence[0].find("zcdma:zc_feed.part.0+0xad: of 20 passages") !=
+          std::string::npos);
 }

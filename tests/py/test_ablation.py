@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-ORACLES = "ledger|data|hang|leak|contract|late-write"
+ORACLES = "ledger|data|hang|leak|contract|late-write|sanitizer"
 LITERAL = re.compile(rf'"((?:{ORACLES})/[^"]*)"')
 # Functions that put a kind behind one of these families: a call of theirs with a literal names an
 # oracle, the family alone does not.
