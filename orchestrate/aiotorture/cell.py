@@ -43,9 +43,11 @@ SILENCE_S = 20.0
 # interrupts off is locked up, whatever the host withholds.
 SUSPICION_S = 1.5
 LOOK_AGAIN_S = 2.0
-WATCH_STEP_S = 0.25
+# How exactly it is known when the console told of something, and how many requests had been made.
+WATCH_STEP_S = 0.05
 # A report that ends a race is heard to its end, which is when the console says no more: its title is in its
 # stack. One that goes on and on is cut.
+REPORT_PAUSE_S = 0.25
 REPORT_S = 2.0
 DEATH_NOTICE_S = 3.0
 # A host that kept a vCPU waiting for more than this share of the silence explains it.
@@ -77,6 +79,7 @@ class Watch:
     harness_error: str | None = None
     silent_cpu: bool = False
     host_found_s: float | None = None
+    host_found_requests: int = 0
     run_began: float | None = None
     agent_found_at: float | None = None  # both of time.monotonic()
     events: list[Json] = field(default_factory=list)
@@ -96,10 +99,16 @@ class Watch:
         elif kind == "silent-cpu":
             self.silent_cpu = True
         elif kind == "progress":
-            self.counters = dict(event.get("counters", {}))
+            self.counters |= event.get("counters", {})
         elif kind == "finding":
             self.findings.append(Finding.from_json(event["finding"]))
             self.agent_found_at = self.agent_found_at or time.monotonic()
+
+    def host_found(self, now: float) -> None:
+        """The console told of something, as far as is known by now."""
+        if self.run_began is not None and self.host_found_s is None:
+            self.host_found_s = now - self.run_began
+            self.host_found_requests = int(self.counters.get("submitted", 0))
 
 
 @dataclass
@@ -187,7 +196,7 @@ def _run_and_watch(
         "end_at_finding": cell.end_at_finding,
         "mute": list(cell.mute),
     }
-    said = 0
+    said, said_at = 0, 0.0
     look_at = 0.0
     began = time.monotonic()
     try:
@@ -206,11 +215,10 @@ def _run_and_watch(
             answer = link.wait(number, WATCH_STEP_S)
             now = time.monotonic()
             console = subject.console()
-            speaking = len(console) != said
-            said = len(console)
-            if speaking and watch.host_found_s is None:
-                if _not_muted(kernel_log.findings(console), cell):
-                    watch.host_found_s = now - run_began
+            if len(console) != said:
+                said, said_at = len(console), now
+                if watch.host_found_s is None and _not_muted(kernel_log.findings(console), cell):
+                    watch.host_found(now)
             if answer is not None:
                 watch.result = answer.get("result", answer)
             elif subject.fate() is not Fate.ALIVE:
@@ -218,7 +226,7 @@ def _run_and_watch(
             elif (
                 watch.host_found_s is not None
                 and cell.end_at_finding
-                and not (speaking and now - run_began - watch.host_found_s < REPORT_S)
+                and now - min(said_at, run_began + watch.host_found_s + REPORT_S) >= REPORT_PAUSE_S
             ):
                 break
             elif (
@@ -226,7 +234,7 @@ def _run_and_watch(
             ) and now >= look_at:
                 watch.silent_cpu = False
                 if lines := subject.spinning():
-                    watch.host_found_s = watch.host_found_s or now - run_began
+                    watch.host_found(now)
                     _lock_up(watch, lines)
                     break
                 look_at = time.monotonic() + LOOK_AGAIN_S
@@ -246,9 +254,9 @@ def _run_and_watch(
     watch.fate = subject.fate()
     watch.epitaph = subject.epitaph()
     # A guest dies before its last words are read: they were said by now.
-    if watch.run_began is not None and watch.host_found_s is None and watch.result is None:
+    if watch.host_found_s is None and watch.result is None:
         if _not_muted(kernel_log.findings(subject.console()), cell):
-            watch.host_found_s = time.monotonic() - watch.run_began
+            watch.host_found(time.monotonic())
 
 
 def _left_clean(watch: Watch, console: str) -> bool:
@@ -484,7 +492,7 @@ def _judge(
         first_finding_us is None or watch.host_found_s * 1e6 < first_finding_us
     ):
         first_finding_us = watch.host_found_s * 1e6
-        first_finding_requests = counters.get("submitted", 0)
+        first_finding_requests = watch.host_found_requests
     folder = _folder(cell, bench)
     judged_result = dataclasses.replace(
         result,

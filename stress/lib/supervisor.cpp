@@ -46,7 +46,8 @@ using std::chrono::milliseconds;
 constexpr std::uint64_t ms = 1000000;
 constexpr milliseconds tick{10};
 constexpr milliseconds death_tick{1};           // what outlives a process does so for a short time
-constexpr std::uint64_t progress_ns = 100 * ms; // what a guest that dies has not told is little
+constexpr std::uint64_t progress_ns = 100 * ms;
+constexpr std::uint64_t requests_ns = 20 * ms; // what a guest that dies has not told is little
 constexpr std::uint64_t scan_ns = 50 * ms;
 // Between SIGKILL and the diagnosis: an ordinary process of this size is gone in a few ms, one
 // whose requests all end in time-outs in three times the driver's time-out.
@@ -370,7 +371,12 @@ private:
         }
         if (monotonic_ns() >= next_progress_ns_) {
             next_progress_ns_ = monotonic_ns() + progress_ns;
+            next_requests_ns_ = monotonic_ns() + requests_ns;
             hooks_.emit({{"ev", "progress"}, {"counters", counters()}});
+        } else if (monotonic_ns() >= next_requests_ns_) {
+            next_requests_ns_ = monotonic_ns() + requests_ns;
+            hooks_.emit({{"ev", "progress"},
+                         {"counters", {{"submitted", run_.value(Counter::submitted)}}}});
         }
     }
 
@@ -788,6 +794,7 @@ private:
     std::uint64_t first_finding_us_ = 0;
     std::uint64_t first_finding_requests_ = 0;
     std::uint64_t next_progress_ns_ = 0;
+    std::uint64_t next_requests_ns_ = 0;
     Stage told_stage_ = Stage::starting;
     bool drawn_told_ = false;
 };

@@ -200,8 +200,9 @@ def test_a_report_that_ends_a_race_is_heard_to_its_end_or_for_its_bound(
     clock = iter(range(1000))  # each look at it is a step of 0.25 s
     monkeypatch.setattr(time, "monotonic", lambda: next(clock) * 0.25)
     subject = Warned(traces)
-    watched(subject, monkeypatch, Watch())
+    watch = watched(subject, monkeypatch, Watch(counters={"submitted": 40}))
     assert (subject.heard == subject.text) == whole
+    assert watch.host_found_requests == 40
     assert subject.looks < 12
 
 

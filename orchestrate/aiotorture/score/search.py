@@ -38,10 +38,10 @@ LONGER_PLANS = ("-saturated-",)
 MIX_TIMES = 1.25
 # Blind stress is given up at so many times the requests of the aimed search.
 BLIND_TIMES = 20
-# A guest that died has told its counters up to a tenth of a second before: at most so many requests
-# are not in the count, at the rates seen under emulation. They are counted as if they had been made,
-# so that no ratio profits from them.
-UNTOLD_REQUESTS = 500
+# A guest that died has told how many it had made up to some hundredths of a second before: at most so many
+# are not in the count, at the rates seen under emulation. They are counted as if they had been made, so that
+# no ratio profits from them.
+UNTOLD_REQUESTS = 100
 # Between the seeds of two rounds, so that no trial repeats what another one did.
 ROUNDS_APART = 1 << 20
 
@@ -170,7 +170,7 @@ def _until_finding(result: CellResult) -> tuple[float, int]:
     if requests is None:
         requests = int(result.counters.get("submitted", 0))
     if result.run_s is None:
-        requests = max(requests, UNTOLD_REQUESTS)
+        requests += UNTOLD_REQUESTS
     return seconds if seconds is not None else _guest_seconds(result), requests
 
 
