@@ -261,8 +261,9 @@ def without(sites: Sequence[Site], functions: Sequence[str]) -> list[Site]:
     return [site for site in sites if not any(re.match(pattern, site.function) for pattern in patterns)]
 
 
-def drawn(modules: Mapping[str, Sequence[Site]], seed: int, count: int) -> list[str]:
-    """So many sites of these modules, as the injector takes them; the same for the same seed.
+def drawn(modules: Mapping[str, Sequence[Site]], seed: int, count: int, first: int = 0) -> list[str]:
+    """So many sites of these modules, as the injector takes them; the same for the same seed. `first`: those of
+    the seed's order from there on, and after its last from its beginning.
 
     Weighted, without putting back: the largest u^(1/weight) (Efraimidis and Spirakis, 2006).
     """
@@ -272,7 +273,9 @@ def drawn(modules: Mapping[str, Sequence[Site]], seed: int, count: int) -> list[
         for name, sites in sorted(modules.items())
         for site in sites
     ]
-    return [site for _, site in sorted(keys, reverse=True)[:count]]
+    order = [site for _, site in sorted(keys, reverse=True)]
+    first = first % len(order) if order else 0
+    return (order[first:] + order[:first])[:count]
 
 
 def for_turns(groups: Sequence[tuple[Sequence[str], int]]) -> list[str]:
@@ -290,6 +293,14 @@ def at_once(plan: Plan, knob: str) -> int:
     """How many of the target's (`sites`) or of the kernel's (`kernel_sites`) stand at a time."""
     blind = plan.scenario.knob("blind") not in (None, "0")
     return 0 if blind else number(plan.scenario.knob(knob) or "0")
+
+
+def order_of(plan: Plan, knob: str = "sites") -> tuple[int, int]:
+    """The seed of the order in which the plan draws them, and the first one: its own seed and 0, unless cells of
+    one search share an order, each with its part of it."""
+    seed = number(plan.scenario.knob("site_order") or "0") or plan.seed or 0
+    first = "site_from" if knob == "sites" else "kernel_site_from"
+    return seed, number(plan.scenario.knob(first) or "0")
 
 
 def wanted(plan: Plan, knob: str = "sites") -> int:

@@ -112,7 +112,6 @@ class Target:
     def drawn_out(self, kernel: Kernel, modules: build.ModuleSet, plan: Plan) -> list[str]:
         """The instructions that the plan draws out, drawn from its seed: of the modules under test
         (`sites`), of the kernel's fs/aio.c (`kernel_sites`) where that is known by its object."""
-        seed = plan.seed or 0
         own: dict[str, list[sites.Site]] = {}
         if wanted := sites.wanted(plan, "sites"):
             # what is never passed spends what the plan has of sites
@@ -123,10 +122,12 @@ class Target:
                 name: sites.without(sites.of_module(module), passed_over)
                 for name, module in self._under_test(kernel, modules).items()
             }
-        groups = [(sites.drawn(own, seed, wanted), sites.at_once(plan, "sites"))]
+        seed, first = sites.order_of(plan, "sites")
+        groups = [(sites.drawn(own, seed, wanted, first), sites.at_once(plan, "sites"))]
         if wanted := sites.wanted(plan, "kernel_sites"):
             of_kernel = {sites.KERNEL: kernelimage.sites_of(kernel)}
-            groups.append((sites.drawn(of_kernel, seed, wanted), sites.at_once(plan, "kernel_sites")))
+            seed, first = sites.order_of(plan, "kernel_sites")
+            groups.append((sites.drawn(of_kernel, seed, wanted, first), sites.at_once(plan, "kernel_sites")))
         return sites.for_turns(groups)
 
     def _under_test(self, kernel: Kernel, modules: build.ModuleSet) -> dict[str, bytes]:

@@ -45,6 +45,9 @@ std::vector<Knob> with_site_knobs(std::vector<Knob> knobs) {
     knobs.insert(knobs.end(), {
         {"sites", scope, Kind::integer, "0", "0", "32", {}, "instructions", "instructions of the target's module, drawn from the seed, that are drawn out at a time; on one CPU none is (docs/windows.md)"},
         {"kernel_sites", scope, Kind::integer, "0", "0", "32", {}, "instructions", "the same of the kernel's fs/aio.c, of a kernel that was built here"},
+        {"site_order", scope, Kind::integer, "0", "0", "4294967295", {}, "", "seed of the order in which they are drawn; 0: the plan's"},
+        {"site_from", scope, Kind::integer, "0", "0", "1000000000", {}, "instructions", "the first of that order: cells of one search draw others each (docs/mutants.md)"},
+        {"kernel_site_from", scope, Kind::integer, "0", "0", "1000000000", {}, "instructions", "the same for kernel_sites"},
         {"site_turn", scope, Kind::duration, "0ms", "0ms", "3600s", {}, "", "how long these stand until the next ones are drawn out; 0: all the time, as emulated CPUs need it (docs/windows.md)"},
         {"site_share", scope, Kind::real, "0.5", "0", "1", {}, "share", "passages at these that wait, as far as a site may take time"},
         {"site_long", scope, Kind::real, "0.03125", "0", "1", {}, "share", "waits at these that may take 1 ms even where interrupts are off; others 100 us"},

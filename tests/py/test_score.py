@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import sample_run
 
-from aiotorture import build, kernels
+from aiotorture import build, kernels, sites
 from aiotorture.errors import ConfigurationError
 from aiotorture.matrix import Cell
+from aiotorture.plan import parse
 from aiotorture.results import CellResult, Verdict
 from aiotorture.score import alone, planted, repeats, search, table, trials, workers
 from aiotorture.score.planted import Method, Planted
@@ -52,6 +53,21 @@ class Runner:
 
 def searched(*outcomes: CellResult, method: Method = STOCK) -> Trial:
     return search.search(ONE, 7, method, Runner(*outcomes))
+
+
+def test_no_two_cells_of_a_cancel_mode_draw_out_the_same_instructions() -> None:
+    taken: dict[str | None, set[int]] = {}
+    for cell in cells():
+        count = sites.wanted(cell.plan)
+        if cell.cpus == 1 or not count:
+            assert cell.plan.scenario.knob("site_from") is None
+            continue
+        order, first = sites.order_of(cell.plan)
+        theirs = taken.setdefault(cell.plan.scenario.knob("cancel"), set())
+        assert order == 8 and first == len(theirs)
+        theirs |= set(range(first, first + count))
+    assert len(taken) == 4
+    assert sites.order_of(parse("scenario melee; seed 5")) == (5, 0)
 
 
 def test_each_round_visits_every_row_once() -> None:

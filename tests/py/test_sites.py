@@ -104,6 +104,10 @@ def test_a_draw_is_the_seeds_and_the_modules() -> None:
     assert all(site.startswith("zcdma:") and "+0x" in site for site in first)
     assert sites.drawn(every, 7, 4) == first[:4]
     assert sites.drawn(every, 7, 10**6) and not sites.drawn(every, 7, 0)
+    assert sites.drawn(every, 7, 12, 4) == first[4:]
+    count = len(every["zcdma"])
+    assert sites.drawn(every, 7, 2, count - 1)[1:] == first[:1]
+    assert sites.drawn(every, 7, 1, count + 3) == first[3:4] and not sites.drawn({}, 7, 3, 5)
 
 
 def test_heavier_sites_are_drawn_more_often() -> None:
