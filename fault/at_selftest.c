@@ -105,6 +105,8 @@ static int run_order(const char *context)
 		if (cpu >= (int)nr_cpu_ids)
 			return -ENODEV;
 		return smp_call_function_single(cpu, run_marks, NULL, 1);
+	} else if (!strcmp(context, "unheard")) {
+		run_unheard(NULL);
 	} else if (!strcmp(context, "all")) {
 		on_each_cpu(run_unheard, NULL, 1);
 	} else if (!strcmp(context, "softirq")) {

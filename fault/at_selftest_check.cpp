@@ -610,6 +610,28 @@ void sites_part_an_instruction(const std::string& directory) {
     check(unload("at_selftest") == 0, "at_selftest unloads after its increment");
 }
 
+// Where a task could be preempted waits take up to 1 ms, 150 us in the mean; elsewhere 100 us, 20.
+void sites_wait_longer_where_a_task_may_be_preempted(const std::string& directory) {
+    const bool counts_preemption = !get("/sys/kernel/debug/sched/preempt").empty();
+    if (!counts_preemption || sysconf(_SC_NPROCESSORS_ONLN) < 2)
+        return;
+    check(load(directory + "/at_selftest.ko") == 0, "at_selftest loads for its task");
+    put(injector + "clear", "1");
+    put(injector + "site_ppm", "1000000");
+    put(injector + "site_long_ppm", "0");
+    put(injector + "sites", "at_selftest:at_selftest_increment+0x0");
+    arm();
+    for (int i = 0; i < 2000; ++i)
+        put(mark_file, "device irq 0x1011 1 unheard");
+    const std::string line = get(injector + "sites");
+    check(value_of(line, "stretched") > 20, "a site that a task passes waits");
+    check(value_of(line, "waited_us") > 60 * value_of(line, "stretched"),
+          "it waits longer than where nobody could be preempted");
+    put(injector + "clear", "1");
+    put(injector + "site_long_ppm", "31250");
+    check(unload("at_selftest") == 0, "at_selftest unloads after its task");
+}
+
 void modules_come_and_go(const std::string& directory) {
     const at_chance certain = {AT_PPM, 1, 0, AT_NO_LIMIT, 0};
     prepare(certain, 1);
@@ -647,6 +669,7 @@ int main(int argc, char** argv) {
     holds_are_bounded_and_told();
     memory_tells();
     sites_part_an_instruction(directory);
+    sites_wait_longer_where_a_task_may_be_preempted(directory);
     sites_wait_for_their_share(directory);
     modules_come_and_go(directory);
     std::printf("1..%d\n# %d failed\n", checks, failures);

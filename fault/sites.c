@@ -6,13 +6,13 @@
  *	racer B             ... comes in between ...
  *
  * symbol+offset, module:symbol+offset, or either with @ADDRESS behind it, which
- * spares the look-up, written to the file `sites` is probed there; what is written takes the place of what stood.  While rules are armed,
- * a seeded share of the passages (site_ppm) waits before the instruction.
- * Lengths are drawn evenly over their logarithm: a window of 2 us and one of
- * 500 us are met alike.  No waiting while one CPU is online.  Where the driver
- * could not have been preempted a share (site_long_ppm) waits longer than
- * 100 us: as long as an SMI or the host of a virtual CPU may take it away
- * anywhere.
+ * spares the look-up, written to the file `sites` is probed there; what is
+ * written takes the place of what stood.  While rules are armed, a seeded share
+ * of the passages (site_ppm) waits before the instruction.  Lengths are drawn
+ * evenly over their logarithm: a window of 2 us and one of 500 us are met alike.
+ * Where the driver could not have been preempted a share (site_long_ppm) waits
+ * longer than 100 us: as long as an SMI or the host of a virtual CPU may take it
+ * away anywhere.  The only CPU does not wait: it is given to others.
  *
  * A site that is passed all the time must not eat the machine: it waits at most
  * for its share of the time, and all of them together for theirs.  What was
@@ -22,6 +22,7 @@
  * (at_split.h): between its read and its write.  What another CPU has written
  * meanwhile is overwritten, and counted as lost.
  */
+#include <linux/irq_work.h>
 #include <linux/math64.h>
 #include <linux/preempt.h>
 #include <linux/uaccess.h>
@@ -61,8 +62,9 @@ static u32 site_ppm;
 static u32 site_long_ppm = AT_SITE_LONG_PPM;
 
 /*
- * Could the driver have been preempted here?  A probe comes with preemption off,
- * and by int3 as an NMI does (kernel/entry/common.c, irqentry_nmi_enter()).
+ * Could the driver have been preempted here?  A probe comes by int3 as an NMI does
+ * (kernel/entry/common.c, irqentry_nmi_enter()), or by ftrace, whose handler has
+ * preemption off (kprobe_ftrace_handler()).
  */
 static bool may_wait_long(struct pt_regs *regs)
 {
@@ -71,7 +73,7 @@ static bool may_wait_long(struct pt_regs *regs)
 	if (!IS_ENABLED(CONFIG_PREEMPT_COUNT) || at_irqs_were_disabled(regs))
 		return false;
 	if (in_nmi())
-		count -= NMI_OFFSET + HARDIRQ_OFFSET;
+		return count == NMI_OFFSET + HARDIRQ_OFFSET;
 	return count == PREEMPT_OFFSET;
 }
 
@@ -177,6 +179,28 @@ static bool wait_inside(struct at_site *site, struct pt_regs *regs, u64 wait_ns)
 }
 #endif
 
+static void interrupted(struct irq_work *unused)
+{
+}
+
+static DEFINE_IRQ_WORK(only_cpu_interrupt, interrupted);
+
+/*
+ * On the only CPU a wait lets nobody in; but the driver can be preempted here,
+ * where the kernel preempts at all (CONFIG_PREEMPTION): by the interrupt that
+ * comes now, if the scheduler has somebody else to run.
+ */
+static void give_way(struct at_site *site, struct pt_regs *regs)
+{
+	if (!may_wait_long(regs))
+		return;
+	atomic64_inc(&site->stretched);
+	set_tsk_thread_flag(current, TIF_NEED_RESCHED);
+	set_preempt_need_resched();
+	irq_work_queue(&only_cpu_interrupt);
+}
+NOKPROBE_SYMBOL(give_way);
+
 /* 1: the instruction's work is done (Documentation/trace/kprobes.rst, "Changing Execution Path"). */
 static int site_passes(struct kprobe *kprobe, struct pt_regs *regs)
 {
@@ -191,8 +215,12 @@ static int site_passes(struct kprobe *kprobe, struct pt_regs *regs)
 	if (count == 1)
 		atomic_inc(&sites_alive);
 	random = at_draw(READ_ONCE(injector.seed), AT_SITE_RULE + site->number, count);
-	if (at_reduce(random, AT_PPM) >= ppm || num_online_cpus() < 2 || has_waited_enough(site))
+	if (at_reduce(random, AT_PPM) >= ppm || has_waited_enough(site))
 		return 0;
+	if (num_online_cpus() < 2) {
+		give_way(site, regs);
+		return 0;
+	}
 	is_long = may_wait_long(regs) ||
 		  at_reduce(at_mix64(~random), AT_PPM) < READ_ONCE(site_long_ppm);
 	random = at_mix64(random);
@@ -273,6 +301,7 @@ static void remove_sites(void)
 	}
 	nr_sites = 0;
 	atomic_set(&sites_alive, 0);
+	irq_work_sync(&only_cpu_interrupt);
 }
 
 static int sites_show(struct seq_file *seq, void *unused)

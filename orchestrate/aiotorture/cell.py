@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aiotorture import build, bundle, guestperf, known, paths, targets, token, verdict
+from aiotorture import build, bundle, guestperf, known, paths, sites, targets, token, verdict
 from aiotorture.agentlink import AgentError, Json, LinkClosed, NoAnswer
 from aiotorture.bounds import upper_bound
 from aiotorture.errors import ConfigurationError, HarnessError
@@ -202,11 +202,11 @@ def _run_and_watch(
     try:
         link.ask("mix", seed=cell.plan.seed or 0)
         target = targets.named(cell.target)
-        # one that waits on the only CPU lets nobody in; the local lane touches nobody else's kernel
-        draws_out = cell.cpus > 1 and cell.lane != "local"
-        sites = target.drawn_out(kernel, modules, cell.plan) if draws_out else []
-        request |= target.install(subject, kernel, modules, draws_out=bool(sites))
-        request["sites"] = sites
+        # the local lane touches nobody else's kernel
+        draws_out = cell.lane != "local" and sites.placed(cell.plan, cell.cpus)
+        places = target.drawn_out(kernel, modules, cell.plan) if draws_out else []
+        request |= target.install(subject, kernel, modules, draws_out=bool(places))
+        request["sites"] = places
         if cell.perf:
             guestperf.start(link)
         number = link.start("run", request)

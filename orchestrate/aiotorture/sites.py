@@ -295,6 +295,12 @@ def at_once(plan: Plan, knob: str) -> int:
     return 0 if blind else number(plan.scenario.knob(knob) or "0")
 
 
+def placed(plan: Plan, cpus: int) -> bool:
+    """Whether the agent may place them: who waits on the only CPU lets nobody in, unless the kernel is preempted
+    there."""
+    return cpus > 1 or plan.scenario.knob("preempt") == "full"
+
+
 def order_of(plan: Plan, knob: str = "sites") -> tuple[int, int]:
     """The seed of the order in which the plan draws them, and the first one: its own seed and 0, unless cells of
     one search share an order, each with its part of it."""

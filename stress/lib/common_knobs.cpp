@@ -66,6 +66,7 @@ std::vector<Knob> common_knobs(const std::map<std::string_view, const char*>& de
         {"may_fail", scope, Kind::choice, "no", "", "", {"no", "EIO"}, "", "an errno that the target is made to answer"},
         {"bounce", scope, Kind::integer, "0", "0", "1", {}, "", "the guest boots with swiotlb=force: DMA goes through bounce buffers"},
         {"stretch", scope, Kind::real, "0", "0", "1", {}, "share", "passages at probed functions and at the device's registers that are drawn out, with window control"},
+        {"preempt", scope, Kind::choice, "kernel", "", "", {"kernel", "full"}, "", "full: the kernel is preempted anywhere, where it can be told to (CONFIG_PREEMPT_DYNAMIC)"},
         {"exit_kill", scope, Kind::integer, "0", "0", "1", {}, "", "end the race by a SIGKILL in mid-flight, so that exit_aio destroys the contexts"},
     };
     // clang-format on

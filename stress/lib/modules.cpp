@@ -244,6 +244,20 @@ bool optimise_probes(bool optimise) {
     return before;
 }
 
+std::string choose_preemption(const std::string& mode) {
+    constexpr char modes[] = "/sys/kernel/debug/sched/preempt";
+    const std::string offered = read_file(modes).value_or("");
+    const std::size_t begin = offered.find('(');
+    const std::size_t end = offered.find(')');
+    if (begin == std::string::npos || end == std::string::npos ||
+        offered.find(mode) == std::string::npos)
+        return "";
+    const std::string before = offered.substr(begin + 1, end - begin - 1);
+    if (before != mode && bounded_write(modes, mode + "\n", file_bound).status < 0)
+        return "";
+    return before;
+}
+
 std::string read_sites() {
     return bounded_read(std::string(injector) + "sites", file_bound).text;
 }

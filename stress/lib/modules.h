@@ -40,6 +40,9 @@ void place_sites(const std::vector<std::string>& sites, double share, double lon
 // and keeps who places the next probe waiting for a grace period of all tasks (kernel/kprobes.c,
 // kprobe_optimizer()).
 bool optimise_probes(bool optimise);
+// Where the kernel is preempted: "none", "voluntary" or "full" (CONFIG_PREEMPT_DYNAMIC,
+// kernel/sched/debug.c, sched_dynamic_show()).  What was so before; empty: it cannot be chosen.
+std::string choose_preemption(const std::string& mode);
 // The injector's file: what became of each.
 std::string read_sites();
 // The `faults` member of a result; fired in total is added to `fired`.

@@ -166,6 +166,8 @@ public:
         }
         if (marks_)
             disarm_faults();
+        if (!preempted_before_.empty())
+            choose_preemption(preempted_before_);
         std::uint64_t fired = 0;
         const json faults = fault_counters(request_.plan, fired);
         stage("checking");
@@ -223,9 +225,12 @@ private:
             stressor_->choose_windows(run_);
         if (!request_.plan.windows.empty() && !run_.windows.stretches)
             throw PlanError("this scenario places no racers in windows");
-        // A probe on the only CPU could wait for nobody.
-        sites_placed_ =
-            injector && run_.cpus > 1 && !request_.sites.empty() && stressor_->sites().share > 0;
+        if (setup_.bound.scenario->race && !request_.shared &&
+            setup_.bound.knobs.text("preempt") == "full")
+            preempted_before_ = choose_preemption("full");
+        // A probe on the only CPU waits for nobody; but others may run in its place.
+        sites_placed_ = injector && (run_.cpus > 1 || !preempted_before_.empty()) &&
+                        !request_.sites.empty() && stressor_->sites().share > 0;
         marks_ = !request_.plan.faults.empty() || run_.windows.stretches || sites_placed_;
     }
 
@@ -726,6 +731,7 @@ private:
     json result(const json& faults, std::uint64_t fired) const {
         json counts = counters();
         counts["faults_fired"] = fired;
+        counts["preempted_anywhere"] = preempted_before_.empty() ? 0 : 1;
         const json sites = site_turns_.told(counts);
         json findings = json::array();
         for (const Finding& finding : findings_)
@@ -779,6 +785,7 @@ private:
     bool stuck_ = false;
     bool marks_ = false;
     bool sites_placed_ = false;
+    std::string preempted_before_; // empty: as it always is
     std::vector<std::string> unplaced_;
     bool silence_told_ = false;
     bool killed_by_plan_ = false;

@@ -56,17 +56,17 @@ def searched(*outcomes: CellResult, method: Method = STOCK) -> Trial:
 
 
 def test_no_two_cells_of_a_cancel_mode_draw_out_the_same_instructions() -> None:
-    taken: dict[str | None, set[int]] = {}
+    taken: dict[tuple[int, str | None], set[int]] = {}
     for cell in cells():
         count = sites.wanted(cell.plan)
-        if cell.cpus == 1 or not count:
+        if not count:
             assert cell.plan.scenario.knob("site_from") is None
             continue
         order, first = sites.order_of(cell.plan)
-        theirs = taken.setdefault(cell.plan.scenario.knob("cancel"), set())
+        theirs = taken.setdefault((cell.cpus, cell.plan.scenario.knob("cancel")), set())
         assert order == 8 and first == len(theirs)
         theirs |= set(range(first, first + count))
-    assert len(taken) == 4
+    assert len(taken) == 8
     assert sites.order_of(parse("scenario melee; seed 5")) == (5, 0)
 
 

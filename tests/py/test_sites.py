@@ -139,6 +139,11 @@ def test_a_plan_needs_some_for_each_turn_and_blind_stress_none(knobs: str, count
     assert sites.wanted(parse(f"scenario submit_cancel_race {knobs}")) == count
 
 
+def test_the_only_cpu_has_sites_where_the_kernel_is_preempted() -> None:
+    plain, full = parse("scenario melee sites=8"), parse("scenario melee sites=8 preempt=full")
+    assert [sites.placed(plan, cpus) for plan in (plain, full) for cpus in (1, 2)] == [False, True, True, True]
+
+
 def test_the_kernels_own_lie_where_most_functions_of_the_object_are() -> None:
     object_sites = [sites.Site("lookup_ioctx", 4, 0x14, 1), sites.Site("kill_ioctx", 8, 0x108, 8)]
     object_sites.append(sites.Site("aio_write", 0, 0x200, 1))

@@ -103,16 +103,16 @@ def in_order(cells: Sequence[matrix.Cell], seed: int, first: str = FIRST) -> lis
 
 def _other_sites_each(cells: Iterable[matrix.Cell], seed: int) -> list[matrix.Cell]:
     """Cells that draw instructions out, in one order of the search's: each goes on where the last one with its
-    cancel mode ended, since what a mode does not pass it cannot draw out. Drawn anew in each cell, four of ten
+    cancel mode and CPUs ended, since what a mode does not pass it cannot draw out. Drawn anew in each cell, four of ten
     of the heaviest would be left out in the six cells that a mode has in a minute, and the others come twice."""
-    drawn: Counter[tuple[str, str | None]] = Counter()
+    drawn: Counter[tuple[str, int, str | None]] = Counter()
     others = []
     for cell in cells:
         knobs: dict[str, str] = {}
         for knob, first in (("sites", "site_from"), ("kernel_sites", "kernel_site_from")):
-            count = sites.wanted(cell.plan, knob) if cell.cpus > 1 else 0
+            count = sites.wanted(cell.plan, knob) if sites.placed(cell.plan, cell.cpus) else 0
             if count:
-                key = (knob, cell.plan.scenario.knob("cancel"))
+                key = (knob, cell.cpus, cell.plan.scenario.knob("cancel"))
                 knobs |= {"site_order": str(1 + seed % SITE_ORDERS), first: str(drawn[key])}
                 drawn[key] += count
         others.append(dataclasses.replace(cell, plan=cell.plan.with_knobs(knobs)) if knobs else cell)
