@@ -213,8 +213,10 @@ void remove_loop(at::Race& race, Sleepers& sleepers, at::Random random) {
     std::uint64_t tried = 0;
     while (!race.stopped()) {
         race.pause_drawn(random, 8000, 80000); // a device that has just come has no requests
-        for (int i = race.blind() ? 50 : 0; i < 50 && !race.stopped() && !race.requests_in_flight();
-             ++i)
+        // One in four is of a device that has nothing to do, where there are lulls.
+        const bool idle = random.below(4) == 0;
+        for (int i = race.blind() ? 50 : 0;
+             i < 50 && !race.stopped() && race.requests_in_flight() == idle; ++i)
             race.pause(200000);
         if (!race.stopped() && !replace_device(race, sleepers, random, tried))
             return;
