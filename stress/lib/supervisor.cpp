@@ -45,7 +45,7 @@ using std::chrono::milliseconds;
 
 constexpr std::uint64_t ms = 1000000;
 constexpr milliseconds tick{10};
-constexpr milliseconds death_tick{1};           // what outlives a process does so for a short time
+constexpr milliseconds death_tick{1}; // what outlives a process does so for a short time
 constexpr std::uint64_t progress_ns = 100 * ms;
 constexpr std::uint64_t requests_ns = 20 * ms; // what a guest that dies has not told is little
 constexpr std::uint64_t scan_ns = 50 * ms;
@@ -228,8 +228,10 @@ private:
         if (setup_.bound.scenario->race && !request_.shared &&
             setup_.bound.knobs.text("preempt") == "full")
             preempted_before_ = choose_preemption("full");
+        preempted_anywhere_ = !preempted_before_.empty() ||
+                              read_file("/sys/kernel/realtime").value_or("").starts_with('1');
         // A probe on the only CPU waits for nobody; but others may run in its place.
-        sites_placed_ = injector && (run_.cpus > 1 || !preempted_before_.empty()) &&
+        sites_placed_ = injector && (run_.cpus > 1 || preempted_anywhere_) &&
                         !request_.sites.empty() && stressor_->sites().share > 0;
         marks_ = !request_.plan.faults.empty() || run_.windows.stretches || sites_placed_;
     }
@@ -731,7 +733,7 @@ private:
     json result(const json& faults, std::uint64_t fired) const {
         json counts = counters();
         counts["faults_fired"] = fired;
-        counts["preempted_anywhere"] = preempted_before_.empty() ? 0 : 1;
+        counts["preempted_anywhere"] = preempted_anywhere_ ? 1 : 0;
         const json sites = site_turns_.told(counts);
         json findings = json::array();
         for (const Finding& finding : findings_)
@@ -786,6 +788,7 @@ private:
     bool marks_ = false;
     bool sites_placed_ = false;
     std::string preempted_before_; // empty: as it always is
+    bool preempted_anywhere_ = false;
     std::vector<std::string> unplaced_;
     bool silence_told_ = false;
     bool killed_by_plan_ = false;
