@@ -25,6 +25,7 @@
 #include <linux/irq_work.h>
 #include <linux/math64.h>
 #include <linux/preempt.h>
+#include <linux/sched/task_stack.h>
 #include <linux/uaccess.h>
 
 #define AT_SITES		64
@@ -140,8 +141,22 @@ static void write_memory(u64 address, u64 value, u8 width)
 NOKPROBE_SYMBOL(write_memory);
 
 /*
+ * A task's own, which no other writes by such an instruction; but this handler may:
+ * copy_from_kernel_nofault() counts in current->pagefault_disabled.
+ */
+static bool is_of_this_task(u64 address)
+{
+	unsigned long task = (unsigned long)current;
+
+	return (address >= task && address < task + sizeof(*current)) ||
+	       object_is_on_stack((void *)address);
+}
+NOKPROBE_SYMBOL(is_of_this_task);
+
+/*
  * Does the instruction's work, with the wait inside.  False: it is none that can
- * be taken apart, or its memory cannot be read; let it fault itself.
+ * be taken apart, its memory is nobody else's, or cannot be read; let it fault
+ * itself.
  */
 static bool wait_inside(struct at_site *site, struct pt_regs *regs, u64 wait_ns)
 {
@@ -156,7 +171,8 @@ static bool wait_inside(struct at_site *site, struct pt_regs *regs, u64 wait_ns)
 		return false;
 	next = (unsigned long)site->kprobe.addr + split->length;
 	address = at_split_address(split, registers, next);
-	if (copy_from_kernel_nofault(&value, (void *)address, split->width))
+	if (is_of_this_task(address) ||
+	    copy_from_kernel_nofault(&value, (void *)address, split->width))
 		return false;
 	wait_at(site, wait_ns);
 	if (!copy_from_kernel_nofault(&now, (void *)address, split->width) && now != value)
