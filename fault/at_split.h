@@ -154,7 +154,7 @@ static inline int at_split_decode(const __u8 *code, struct at_split *split)
 		}
 	} else {
 		number = *at >> 3 & 7;
-		is_byte = !(opcode & 1) && opcode != 0x82;
+		is_byte = !(opcode & 1);
 		if (opcode < 0x40 && (opcode & 7) < 2) {
 			split->change = at_split_arithmetic(opcode >> 3);
 			split->source = number | (rex & 4) << 1;

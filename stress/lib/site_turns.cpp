@@ -43,7 +43,7 @@ std::vector<Knob> with_site_knobs(std::vector<Knob> knobs) {
     constexpr auto scope = Scope::scenario;
     // clang-format off
     knobs.insert(knobs.end(), {
-        {"sites", scope, Kind::integer, "0", "0", "32", {}, "instructions", "instructions of the target's module, drawn from the seed, that are drawn out at a time; on one CPU none is (docs/windows.md)"},
+        {"sites", scope, Kind::integer, "0", "0", "32", {}, "instructions", "instructions of the target's module, drawn from the seed, that are drawn out at a time; on one CPU where the kernel is preempted anywhere alone (docs/windows.md)"},
         {"kernel_sites", scope, Kind::integer, "0", "0", "32", {}, "instructions", "the same of the kernel's fs/aio.c, of a kernel that was built here"},
         {"site_order", scope, Kind::integer, "0", "0", "4294967295", {}, "", "seed of the order in which they are drawn; 0: the plan's"},
         {"site_from", scope, Kind::integer, "0", "0", "1000000000", {}, "instructions", "the first of that order: cells of one search draw others each (docs/mutants.md)"},

@@ -376,14 +376,14 @@ private:
             told_stage_ = Stage::draining;
             stage("draining");
         }
-        if (monotonic_ns() >= next_progress_ns_) {
-            next_progress_ns_ = monotonic_ns() + progress_ns;
-            next_requests_ns_ = monotonic_ns() + requests_ns;
-            hooks_.emit({{"ev", "progress"}, {"counters", counters()}});
-        } else if (monotonic_ns() >= next_requests_ns_) {
-            next_requests_ns_ = monotonic_ns() + requests_ns;
-            hooks_.emit({{"ev", "progress"},
-                         {"counters", {{"submitted", run_.value(Counter::submitted)}}}});
+        if (const std::uint64_t time = monotonic_ns(); time >= next_requests_ns_) {
+            next_requests_ns_ = time + requests_ns;
+            json told = {{"submitted", run_.value(Counter::submitted)}};
+            if (time >= next_progress_ns_) {
+                next_progress_ns_ = time + progress_ns;
+                told = counters();
+            }
+            hooks_.emit({{"ev", "progress"}, {"counters", told}});
         }
     }
 
