@@ -163,6 +163,7 @@ struct zc_dev {
 	u32 clean;			/* oldest index not given back */
 	u32 reserved;			/* descriptors promised to IOCB_NOWAIT */
 	u32 seq;
+	u32 starts;			/* of the engine */
 	unsigned long *busy;		/* a bit for each slot in use */
 	struct zcdma_desc *ring;
 	dma_addr_t ring_bus;

@@ -146,6 +146,27 @@ static int engine_show(struct seq_file *m, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(engine);
 
+/* `room_for`: the number of a request that waits although it fits, counted from 1. */
+static int ring_show(struct seq_file *m, void *unused)
+{
+	struct zc_dev *dev = m->private;
+	struct zc_req *first;
+	u64 room_for = 0;
+	bool halted;
+	u32 starts;
+
+	spin_lock_irq(&dev->lock);
+	halted = dev->halted;
+	starts = dev->starts;
+	first = list_first_entry_or_null(&dev->pending, struct zc_req, node);
+	if (first && !halted && zc_room(dev, first) >= first->count)
+		room_for = first->number + 1;
+	spin_unlock_irq(&dev->lock);
+	seq_printf(m, "halted %d\nstarts %u\nroom_for %llu\n", halted, starts, room_for);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(ring);
+
 /* Pulls the card; the driver finds out by itself. */
 static int remove_set(void *arg, u64 value)
 {
@@ -166,6 +187,7 @@ void zc_books_add(struct zc_dev *dev)
 	debugfs_create_file("books", 0444, dev->books, dev, &books_fops);
 	debugfs_create_file("requests", 0444, dev->books, dev, &requests_fops);
 	debugfs_create_file("engine", 0444, dev->books, dev, &engine_fops);
+	debugfs_create_file("ring", 0444, dev->books, dev, &ring_fops);
 	debugfs_create_file_unsafe("remove", 0200, dev->books, dev, &remove_fops);
 }
 

@@ -570,6 +570,7 @@ unsigned long zc_patience(void)
 /* Under dev->lock, with the engine halted. */
 void zc_start_engine(struct zc_dev *dev)
 {
+	dev->starts++;
 	dev->tail = 0;
 	dev->clean = 0;
 	bitmap_zero(dev->busy, dev->size);

@@ -4,10 +4,11 @@
 // Racers: submitters, cancellers and reapers; an opener of the node; a remover that unbinds the
 // device through sysfs, or removes it by surprise first (debugfs `remove`), and binds it again;
 // sleepers in poll(2), whom the removal must wake; and an unloader that asks for the module's
-// removal all the time.  Before each binding that counts, others are made in which one allocation
-// fails (fault/allocations.c), another one each time: whatever a probe had taken by then it gives
-// back.  With lives=N and reload=1 the module is unloaded and loaded again after each life, and at
-// the end it is loaded so too.
+// removal all the time.  Of the devices that go by surprise half are unbound once their open files
+// say that they are gone, which the last interrupt has told the driver.  Before each binding that
+// counts, others are made in which one allocation fails (fault/allocations.c), another one each
+// time: whatever a probe had taken by then it gives back.  With lives=N and reload=1 the module is
+// unloaded and loaded again after each life, and at the end it is loaded so too.
 //
 // Legal outcomes:
 //   a request in flight        its true result, -ECANCELED if cancelled, -ETIMEDOUT or -ENODEV
@@ -174,6 +175,26 @@ bool bind_without_memory(at::Race& race, at::Random& random, std::uint64_t& trie
     return true;
 }
 
+// The card is pulled: the last interrupt says so, whether or not anybody has a request in it.
+void await_noticed(at::Race& race) {
+    const std::uint64_t healthy_ns = race.shared().healthy_ns();
+    while (!race.stopped()) {
+        pollfd polled{race.device_fd(0), POLLIN, 0};
+        const std::uint64_t waited_ns = race.shared().healthy_ns() - healthy_ns;
+        {
+            const at::Calling calling(at::Call::poll);
+            poll(&polled, 1, 0);
+        }
+        if (polled.revents & POLLHUP)
+            return;
+        if (const auto finding = at::judge_unnoticed(waited_ns)) {
+            race.shared().report(*finding);
+            return;
+        }
+        race.pause(200000);
+    }
+}
+
 bool replace_device(at::Race& race, Sleepers& sleepers, at::Random& random, std::uint64_t& tried) {
     at::SharedRun& run = race.shared();
     const bool loaded = race.requests_in_flight();
@@ -182,7 +203,10 @@ bool replace_device(at::Race& race, Sleepers& sleepers, at::Random& random, std:
     if (random.below(2)) {
         if (!tell(race, surprise, "1\n"))
             return false;
-        race.pause_drawn(random, 1, 3000);
+        if (random.below(2))
+            await_noticed(race);
+        else
+            race.pause_drawn(random, 1, 3000);
     }
     bool unbound = false;
     race.within_bounds("unbind", unbind_work_ns, [&] { unbound = tell(race, unbind, device); });

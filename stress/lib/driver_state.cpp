@@ -109,6 +109,15 @@ std::optional<std::vector<DriverRequest>> requests_now() {
     return text ? std::optional(parse_requests(*text)) : std::nullopt;
 }
 
+std::optional<RingState> ring_now() {
+    const auto text = read_file("/sys/kernel/debug/zcdma/zcdma0/ring");
+    if (!text)
+        return std::nullopt;
+    Books ring = parse_books(*text);
+    return RingState{ring["halted"] != 0, static_cast<std::uint64_t>(ring["starts"]),
+                     static_cast<std::uint64_t>(ring["room_for"])};
+}
+
 std::string where_it_stands(const DriverRequest& request) {
     std::string text = "request in phase " + request.phase;
     if (request.references.empty())

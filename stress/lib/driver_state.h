@@ -22,6 +22,13 @@ struct DriverRequest {
     std::string line;
 };
 
+// What the device's lock guards: read as one.
+struct RingState {
+    bool halted = false;        // no request is begun
+    std::uint64_t starts = 0;   // of the engine: the same in two looks, it was not started between
+    std::uint64_t room_for = 0; // a request, by its number, that waits although it fits; 0: none
+};
+
 Books parse_books(const std::string& text);
 std::vector<DriverRequest> parse_requests(const std::string& text);
 
@@ -32,6 +39,8 @@ std::vector<DriverRequest> read_requests(bool* blocked = nullptr);
 // Of the first device alone; nullopt: it is not zcdma.  Not by a child, as the two above: a fork
 // holds up whoever touches a page.
 std::optional<std::vector<DriverRequest>> requests_now();
+// The same.
+std::optional<RingState> ring_now();
 
 // "request in phase queue, reference engine not returned"
 std::string where_it_stands(const DriverRequest& request);

@@ -96,6 +96,7 @@ public:
     // other.
     void pause_drawn(Random& random, std::uint32_t least_us, std::uint32_t most_us);
     bool blind() const { return blind_; }
+    bool bytes_stored() const { return bytes_stored_; } // what was written can be read
     const KnobValues& knobs() const { return knobs_; }
     const Permitted& permitted() const { return permitted_; }
     const Geometry& geometry() const { return geometry_; }
@@ -172,6 +173,7 @@ private:
     class BoundedWait;
     class FsyncWatch;
     class KeptWatch;
+    class RoomWatch;
     void sync_file(std::uint32_t submitter, Random& random);
     void overtaken_by_fsync(const std::vector<std::pair<std::uint32_t, std::uint64_t>>& before,
                             std::uint64_t returned_ns);
@@ -194,11 +196,15 @@ private:
     Sought scarce_outcome() const;
     bool behind_pace() const;
 
-    // Of a batch with one that must not wait: the cookies of what is in flight, where that is more
-    // than the ring holds; and what became of it when the call is over.
-    std::vector<std::uint64_t> beside_full_ring(const std::vector<std::uint32_t>& batch);
-    void judge_nowaits(const std::vector<std::uint32_t>& batch,
-                       const std::vector<std::uint64_t>& others);
+    // Of a batch with one that must not wait, before its call: the cookies of what is in flight,
+    // where that is more than the ring holds, and the ring, where it is halted.  What became of it
+    // when the call is over.
+    struct BesideNowait {
+        std::vector<std::uint64_t> others;
+        std::optional<RingState> halted;
+    };
+    BesideNowait beside_nowait(const std::vector<std::uint32_t>& batch);
+    void judge_nowaits(const std::vector<std::uint32_t>& batch, const BesideNowait& beside);
 
     // Memory that is no user's, as io_uring's registered buffers are, is refused by zcdma.
     void offer_registered_buffer();
@@ -297,6 +303,7 @@ private:
     ReadyClaim ready_claim_;
     std::atomic<std::uint32_t> sleeps_{0}; // bumped by whoever is about to sleep in poll(2)
     std::atomic<std::uint64_t> next_nowait_look_ns_{0};
+    std::atomic<std::uint64_t> next_halt_look_ns_{0};
     double sync_ratio_;
 };
 

@@ -25,6 +25,7 @@ namespace {
 constexpr std::uint64_t kworker_ns = 200 * ms;
 constexpr double frequent_lulls = 0.01;            // of the batches
 constexpr std::uint64_t nowait_looks_ns = 50 * ms; // apart: they take the driver's locks
+constexpr std::uint64_t halt_looks_ns = 4 * ms;
 // Of a poll that slept through a lull, before it is said that nothing kept it from being woken.
 constexpr std::uint64_t ended_for_ns = 100 * ms;
 
@@ -226,8 +227,11 @@ void Race::poll_until_idle(std::uint32_t submitter, Random& random) {
     if ((full[0] || full[1]) && random.below(2))
         pause(random.logarithmic(1, 4000) * 1000ULL);
     const bool readable = full[0] == full[1] ? random.below(2) == 0 : full[1];
-    pollfd polled{devices_[submitter % geometry_.devices].get(),
-                  static_cast<short>(readable ? POLLIN : POLLOUT), 0};
+    // By either name, where the driver is known to say both.
+    const bool other_name = setup_.cookie_in_offset && random.below(2);
+    const int asked =
+        readable ? (other_name ? POLLRDNORM : POLLIN) : (other_name ? POLLWRNORM : POLLOUT);
+    pollfd polled{devices_[submitter % geometry_.devices].get(), static_cast<short>(asked), 0};
     const std::uint64_t healthy_ns = shared_.healthy_ns();
     const std::uint64_t stretched_ns = stretched_ ? stretched_->ns() : 0;
     const std::uint64_t began_ns = monotonic_ns();
@@ -259,8 +263,7 @@ void Race::poll_until_idle(std::uint32_t submitter, Random& random) {
         shared_.report(*finding);
     if (answer > 0 && (polled.revents & polled.events) && geometry_.devices == 1 &&
         !permitted_.removal && !slept_on)
-        ready_claim_.make(polled.events & POLLIN, static_cast<std::uint32_t>(limit), began_ns,
-                          monotonic_ns());
+        ready_claim_.make(readable, static_cast<std::uint32_t>(limit), began_ns, monotonic_ns());
 }
 
 // The driver's requests whose events this submitter has seen; its slots are its own to look at.
@@ -307,33 +310,42 @@ void Race::offer_registered_buffer() {
         shared_.report(*finding);
 }
 
-std::vector<std::uint64_t> Race::beside_full_ring(const std::vector<std::uint32_t>& batch) {
-    std::vector<std::uint64_t> others;
+Race::BesideNowait Race::beside_nowait(const std::vector<std::uint32_t>& batch) {
+    BesideNowait beside;
     const auto ring = static_cast<std::size_t>(knobs_.integer("ring"));
     const auto nowait = [&](std::uint32_t index) { return shared_.slots[index].nowait; };
-    if (geometry_.devices != 1 || geometry_.slots <= ring ||
-        std::none_of(batch.begin(), batch.end(), nowait) ||
-        coarse_ns() < next_nowait_look_ns_.load(std::memory_order_relaxed))
-        return others;
-    for (std::uint32_t i = 0; i < geometry_.slots; ++i) {
-        const Slot& slot = shared_.slots[i];
-        const std::uint64_t word = slot.word.load(std::memory_order_acquire);
-        if (state_of(word) == SlotState::flying &&
-            slot.op.load(std::memory_order_relaxed) == Op::transfer)
-            others.push_back(cookie_of(i, generation_of(word)));
+    if (geometry_.devices != 1 || std::none_of(batch.begin(), batch.end(), nowait))
+        return beside;
+    if (geometry_.slots > ring &&
+        coarse_ns() >= next_nowait_look_ns_.load(std::memory_order_relaxed)) {
+        for (std::uint32_t i = 0; i < geometry_.slots; ++i) {
+            const Slot& slot = shared_.slots[i];
+            const std::uint64_t word = slot.word.load(std::memory_order_acquire);
+            if (state_of(word) == SlotState::flying &&
+                slot.op.load(std::memory_order_relaxed) == Op::transfer)
+                beside.others.push_back(cookie_of(i, generation_of(word)));
+        }
+        if (beside.others.size() < ring)
+            beside.others.clear();
     }
-    if (others.size() < ring)
-        others.clear();
-    return others;
+    if (coarse_ns() >= next_halt_look_ns_.load(std::memory_order_relaxed)) {
+        next_halt_look_ns_.store(coarse_ns() + halt_looks_ns, std::memory_order_relaxed);
+        beside.halted = ring_now();
+        if (beside.halted && !beside.halted->halted)
+            beside.halted.reset();
+    }
+    return beside;
 }
 
 // A request of the list that nobody has taken off to answer it was there during the whole call.
-void Race::judge_nowaits(const std::vector<std::uint32_t>& batch,
-                         const std::vector<std::uint64_t>& others) {
+void Race::judge_nowaits(const std::vector<std::uint32_t>& batch, const BesideNowait& beside) {
     const auto requests = requests_now();
-    next_nowait_look_ns_.store(coarse_ns() + nowait_looks_ns, std::memory_order_relaxed);
+    if (!beside.others.empty())
+        next_nowait_look_ns_.store(coarse_ns() + nowait_looks_ns, std::memory_order_relaxed);
     if (!requests)
         return;
+    const auto ring = beside.halted ? ring_now() : std::nullopt;
+    const bool halted = ring && ring->halted && ring->starts == beside.halted->starts;
     shared_.count(Counter::nowaits_looked_for);
     std::vector<std::uint64_t> waiting;
     for (const DriverRequest& request : *requests)
@@ -342,14 +354,17 @@ void Race::judge_nowaits(const std::vector<std::uint32_t>& batch,
     const auto waits = [&](std::uint64_t cookie) {
         return std::find(waiting.begin(), waiting.end(), cookie) != waiting.end();
     };
-    const auto still = static_cast<std::size_t>(std::count_if(others.begin(), others.end(), waits));
+    const auto still =
+        static_cast<std::size_t>(std::count_if(beside.others.begin(), beside.others.end(), waits));
     for (const std::uint32_t index : batch) {
         const Slot& slot = shared_.slots[index];
         if (!slot.nowait ||
             !waits(cookie_of(index, generation_of(slot.word.load(std::memory_order_relaxed)))))
             continue;
-        if (auto finding =
-                judge_nowait_taken(still, static_cast<std::size_t>(knobs_.integer("ring")))) {
+        auto finding = judge_nowait_taken(still, static_cast<std::size_t>(knobs_.integer("ring")));
+        if (!finding && halted)
+            finding = taken_while_halted();
+        if (finding) {
             finding->evidence.push_back(describe_slot(shared_, index));
             finding->evidence.push_back(std::to_string(still) + " others were in the lists");
             shared_.report(*finding);

@@ -419,14 +419,14 @@ std::size_t Race::submit_batch(std::vector<std::uint32_t>& slots, Random& random
     if (early)
         announce();
     const long to_cancel = cancellers_ && scarce_outcome() == Sought::win ? 1 + random.below(4) : 0;
-    const std::vector<std::uint64_t> others = beside_full_ring(slots);
+    const BesideNowait beside = beside_nowait(slots);
     int answer = 0;
     {
         const Calling calling(Call::io_submit);
         answer = io_submit(inside.id(), count, pointers);
     }
-    if (!others.empty())
-        judge_nowaits(slots, others);
+    if (!beside.others.empty() || beside.halted)
+        judge_nowaits(slots, beside);
     // On one CPU, or a slow host, no other thread gets to run before the device is done: the
     // submitter itself is the canceller that comes soonest, to the requests that end last.
     for (long i = answer; i > 0 && i > answer - to_cancel; --i)

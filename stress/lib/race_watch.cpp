@@ -1,4 +1,5 @@
-// Another look, beside a race: at who sleeps in poll(2) and fsync(2), and at what the driver keeps.
+// Another look, beside a race: at who sleeps in poll(2) and fsync(2), at what the driver keeps, and
+// at whom it lets wait.
 #include "lib/race_parts.h"
 
 #include <algorithm>
@@ -153,6 +154,37 @@ private:
     std::map<std::uint64_t, Kept> kept_; // by cookie
 };
 
+// Looks at the request that waits first for descriptors.  Whoever makes room begins it; only the
+// work that reaps cancelled requests takes a moment for it.
+class Race::RoomWatch {
+public:
+    explicit RoomWatch(Race& race) : race_(race), offered_(ring_now()) {}
+
+    void look() {
+        const std::uint64_t now = monotonic_ns();
+        if (!offered_ || now - looked_ns_ < look_every_ns)
+            return;
+        looked_ns_ = now;
+        const auto ring = ring_now();
+        const std::uint64_t room_for = ring ? ring->room_for : 0;
+        if (!room_for || room_for != room_for_) {
+            room_for_ = room_for;
+            since_ = race_.since_now();
+        } else if (const auto finding = judge_passed_over(race_.undisturbed_ns(since_))) {
+            race_.shared_.report(*finding);
+        }
+    }
+
+private:
+    static constexpr std::uint64_t look_every_ns = 10 * ms; // it takes the driver's lock
+
+    Race& race_;
+    const bool offered_;
+    std::uint64_t looked_ns_ = 0;
+    std::uint64_t room_for_ = 0;
+    Since since_{};
+};
+
 // In a lull what is ready stays ready, and whoever sleeps in poll(2) has been woken: another look
 // tells of one who was not, before the next completion makes good for it.
 void Race::watch_sleepers() {
@@ -165,8 +197,10 @@ void Race::watch_sleepers() {
     std::vector<std::optional<Ready>> ready(submitters_.size());
     FsyncWatch fsyncs(*this);
     KeptWatch kept(*this);
+    RoomWatch room(*this);
     while (!stopped()) {
         kept.look();
+        room.look();
         bool any = fsyncs.look();
         for (std::size_t i = 0; i < submitters_.size(); ++i) {
             const PollSleeper& sleeper = submitters_[i]->sleeper;

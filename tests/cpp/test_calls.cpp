@@ -106,6 +106,18 @@ TEST_CASE("a device that is there can be opened, duplicated and closed") {
         CHECK(named(at::judge_file_call(call, EIO)) == std::string("contract/") + call);
 }
 
+TEST_CASE("room is given to who waits first, and a halted device takes none that must not wait") {
+    CHECK(named(at::judge_passed_over(39 * ms)).empty());
+    CHECK(named(at::judge_passed_over(40 * ms)) == "ledger/lost/passed-over");
+    CHECK(at::taken_while_halted().signature == "contract/nowait-halted");
+}
+
+TEST_CASE("a device has bytes at its beginning") {
+    CHECK(named(at::judge_read_at_start(1)).empty());
+    CHECK(named(at::judge_read_at_start(-ENODEV)).empty());
+    CHECK(named(at::judge_read_at_start(0)) == "contract/nothing-at-start");
+}
+
 TEST_CASE("a removed device is gone, and a module in use stays") {
     CHECK(named(at::judge_call_of_removed("pread", -ENODEV)).empty());
     CHECK(named(at::judge_call_of_removed("pread", -EIO)) == "contract/removed-answers");
@@ -114,6 +126,8 @@ TEST_CASE("a removed device is gone, and a module in use stays") {
     CHECK(named(at::judge_poll_of_removed(POLLHUP | POLLERR, 201 * ms)) ==
           "hang/late/poll-of-removed");
     CHECK(named(at::judge_poll_of_removed(POLLIN, 0)) == "contract/removed-poll");
+    CHECK(named(at::judge_unnoticed(49 * ms)).empty());
+    CHECK(named(at::judge_unnoticed(50 * ms)) == "hang/late/pulled-unnoticed");
     CHECK(named(at::judge_unload_in_use(-EWOULDBLOCK)).empty());
     CHECK(named(at::judge_unload_in_use(0)) == "contract/unload-in-use");
     CHECK(named(at::judge_unload_in_use(-EIO)) == "contract/unload-in-use");

@@ -1,6 +1,8 @@
-// Files of the device beside the submitters': each carries some synchronous requests, and is closed
-// the moment that they are answered, while the driver still holds what it must not (the release
-// waits for the file's last request, and the ledger of the race knows none of them).
+// Files of the device beside the submitters': each carries some requests, synchronous ones or some
+// at once of which a few are cancelled, and is closed the moment that they are answered, while the
+// driver still holds what it must not (the release waits for the file's last request, and the
+// ledger of the race knows none of them).  A node that comes anew is opened and used at once:
+// whatever a probe does behind the node's registration is too late.
 #include "lib/disturb/disturb.h"
 
 #include <algorithm>
@@ -10,6 +12,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "lib/disturb/own_reads.h"
 #include "lib/oracles/calls.h"
 #include "lib/race.h"
 #include "lib/racer.h"
@@ -19,9 +22,40 @@ namespace at {
 namespace {
 
 constexpr std::uint32_t most_requests = 4;
+constexpr std::uint32_t most_pages = 4;
+constexpr std::uint32_t page_bytes = 4096;
 
-void open_loop(Race& race, Random random) {
-    std::vector<std::byte> memory(race.geometry().max_length);
+void read_some(Race& race, int fd, std::vector<std::byte>& memory, Random& random) {
+    for (std::uint32_t i = random.below(most_requests); i > 0 && !race.stopped(); --i) {
+        race.shared().count(Counter::outside);
+        ssize_t got = 0;
+        int error = 0;
+        {
+            const Calling calling(Call::pread);
+            got = pread(fd, memory.data(), random.logarithmic(1, race.geometry().max_length), 0);
+            error = got < 0 ? errno : 0;
+        }
+        if (race.bytes_stored())
+            if (const auto finding = judge_read_at_start(got < 0 ? -error : got))
+                race.shared().report(*finding);
+        if (error == ENODEV)
+            break;
+    }
+}
+
+void read_and_cancel(int fd, OwnReads& reads, std::vector<std::byte>& memory, Random& random) {
+    reads.draw(memory.data(), random, fd);
+    if (!reads.submit())
+        return;
+    reads.cancel_some(random);
+    if (reads.await_all())
+        reads.judge_arrival(memory.data());
+}
+
+void open_loop(Race& race, std::uint32_t index, Random random) {
+    std::vector<std::byte> memory(std::max<std::size_t>(
+        race.geometry().max_length, std::size_t{most_requests} * most_pages * page_bytes));
+    OwnReads reads(race, index, most_requests, most_pages);
     bool absent = false;
     while (!race.stopped()) {
         // Whoever waits for a device opens it the moment that its node is there.
@@ -41,14 +75,10 @@ void open_loop(Race& race, Random random) {
                 race.shared().report(*finding);
             continue;
         }
-        for (std::uint32_t i = random.below(most_requests); i > 0 && !race.stopped(); --i) {
-            race.shared().count(Counter::outside);
-            const Calling calling(Call::pread);
-            const ssize_t got = pread(fd.get(), memory.data(),
-                                      random.logarithmic(1, race.geometry().max_length), 0);
-            if (got < 0 && errno == ENODEV)
-                break;
-        }
+        if (random.below(2))
+            read_some(race, fd.get(), memory, random);
+        else
+            read_and_cancel(fd.get(), reads, memory, random);
         {
             const Calling calling(Call::close);
             fd.reset();
@@ -61,8 +91,8 @@ void open_loop(Race& race, Random random) {
 } // namespace
 
 void start_openers(Race& race, std::uint32_t threads) {
-    race.start_disturbers(threads,
-                          [&race](std::uint32_t, Random random) { open_loop(race, random); });
+    race.start_disturbers(
+        threads, [&race](std::uint32_t index, Random random) { open_loop(race, index, random); });
 }
 
 } // namespace at

@@ -22,7 +22,7 @@ OwnReads::OwnReads(Race& race, std::uint32_t index, std::uint32_t most_reads,
       most_pages_(static_cast<std::uint32_t>(
           std::min<std::uint64_t>(most_pages, race.geometry().device_bytes / 2 / page_bytes))) {}
 
-void OwnReads::draw(std::byte* memory, Random& random) {
+void OwnReads::draw(std::byte* memory, Random& random, int fd) {
     reads_.resize(random.below(4) ? most_reads_ : 1 + random.below(most_reads_));
     std::size_t at = 0;
     for (Read& read : reads_) {
@@ -37,7 +37,7 @@ void OwnReads::draw(std::byte* memory, Random& random) {
         read.ended = false;
         at += read.bytes;
         pattern_fill(read.fill, 0, memory + read.from, read.bytes);
-        io_prep_pread(&read.cb, race_.device_fd(0), memory + read.from + read.into,
+        io_prep_pread(&read.cb, fd < 0 ? race_.device_fd(0) : fd, memory + read.from + read.into,
                       read.bytes - read.into, device_at(read.bytes, random));
         read.cb.data = &read;
     }
@@ -66,6 +66,16 @@ bool OwnReads::submit() {
     for (std::size_t i = static_cast<std::size_t>(std::max(taken, 0)); i < reads_.size(); ++i)
         reads_[i].ended = true;
     return taken > 0;
+}
+
+void OwnReads::cancel_some(Random& random) {
+    for (Read& read : reads_) {
+        if (read.ended || random.below(2))
+            continue;
+        io_event unused{};
+        const Calling calling(Call::io_cancel);
+        io_cancel(context_, &read.cb, &unused);
+    }
 }
 
 void OwnReads::take_events(long timeout_ns) {

@@ -33,10 +33,13 @@ public:
     OwnReads(const OwnReads&) = delete;
     OwnReads& operator=(const OwnReads&) = delete;
 
-    // Fills the memory of other reads with a pattern of their own.
-    void draw(std::byte* memory, Random& random);
+    // Fills the memory of other reads with a pattern of their own.  `fd`: the race's file, unless
+    // another one is given.
+    void draw(std::byte* memory, Random& random, int fd = -1);
     // False: none was taken.
     bool submit();
+    // Each of them as likely as not, in io_cancel(), whatever it answers.
+    void cancel_some(Random& random);
     // Books what has ended, or what ends before the time-out.
     void take_events(long timeout_ns);
     // False when the race is over before.

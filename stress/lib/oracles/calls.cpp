@@ -16,6 +16,9 @@ constexpr std::uint64_t ms = 1000000;
 constexpr std::uint64_t wake_up_ns = 200 * ms;
 // A completion has counted its request off, and is on its way to the wake-up.
 constexpr std::uint64_t overslept_ns = 40 * ms;
+// From the interrupt of a card that goes to the end of the recovery that it asks for; less than any
+// time-out, by which the driver would learn of it as well.
+constexpr std::uint64_t noticed_ns = 50 * ms;
 
 Finding wrong(const std::string& signature, const std::string& title) {
     return {"contract", title, signature, {}};
@@ -139,6 +142,12 @@ std::optional<Finding> judge_file_call(const std::string& call, int error) {
     return wrong("contract/" + call, call + " of the device answered " + errno_name(error));
 }
 
+std::optional<Finding> judge_read_at_start(std::int64_t answer) {
+    if (answer != 0)
+        return std::nullopt;
+    return wrong("contract/nothing-at-start", "a read of the device's first bytes answered 0");
+}
+
 std::optional<Finding> judge_call_of_removed(const std::string& call, std::int64_t answer) {
     if (answer == -ENODEV)
         return std::nullopt;
@@ -155,6 +164,15 @@ std::optional<Finding> judge_poll_of_removed(short revents, std::uint64_t late_n
                    "a poll slept on, and its device was gone",
                    "hang/late/poll-of-removed",
                    {"for " + std::to_string(late_ns / ms) + " ms"}};
+}
+
+std::optional<Finding> judge_unnoticed(std::uint64_t healthy_ns) {
+    if (healthy_ns < noticed_ns)
+        return std::nullopt;
+    return Finding{"hang",
+                   "a card was pulled, and its open files do not say so",
+                   "hang/late/pulled-unnoticed",
+                   {"for " + std::to_string(healthy_ns / ms) + " ms"}};
 }
 
 std::optional<Finding> judge_unload_in_use(int answer) {
@@ -217,6 +235,20 @@ std::optional<Finding> judge_nowait_taken(std::size_t others, std::size_t ring) 
         return std::nullopt;
     return wrong("contract/nowait-taken",
                  "a request that must not wait was taken when the ring was full");
+}
+
+std::optional<Finding> judge_passed_over(std::uint64_t undisturbed_ns) {
+    if (undisturbed_ns < overslept_ns)
+        return std::nullopt;
+    return Finding{"ledger",
+                   "a request waits for descriptors that are there",
+                   "ledger/lost/passed-over",
+                   {"for " + std::to_string(undisturbed_ns / ms) + " ms"}};
+}
+
+Finding taken_while_halted() {
+    return wrong("contract/nowait-halted",
+                 "a request that must not wait was taken when the device was halted");
 }
 
 std::optional<Finding> judge_registered_buffer(std::int64_t answer) {

@@ -49,6 +49,14 @@ std::optional<Finding> judge_overslept(bool asleep, std::uint64_t ready_for_ns);
 std::optional<Finding> judge_fsync_overslept(bool asleep, std::uint64_t drained_for_ns);
 std::optional<Finding> judge_revents(short asked, short revents, bool removal);
 
+// A request that waits for descriptors, and so much time later, in which nothing was drawn out,
+// still does although they are there.
+std::optional<Finding> judge_passed_over(std::uint64_t undisturbed_ns);
+
+// A request with RWF_NOWAIT that waits in a device which was halted from before its call to after
+// it.
+Finding taken_while_halted();
+
 // A request with RWF_NOWAIT that was taken, when so many others were in the device's lists before,
 // during and after its call: each has a descriptor or waits for one.
 std::optional<Finding> judge_nowait_taken(std::size_t others, std::size_t ring);
@@ -60,10 +68,16 @@ std::optional<Finding> judge_registered_buffer(std::int64_t answer);
 // open, dup, dup3 and close of a device that is there; `error` 0: it succeeded.
 std::optional<Finding> judge_file_call(const std::string& call, int error);
 
+// A read of one byte or more from the device's beginning: bytes or -errno.
+std::optional<Finding> judge_read_at_start(std::int64_t answer);
+
 // A call, by what it answered or -errno, to a device that is gone for good.
 std::optional<Finding> judge_call_of_removed(const std::string& call, std::int64_t answer);
 // poll(2), asked for nothing or for room, that returned so long after the device had gone.
 std::optional<Finding> judge_poll_of_removed(short revents, std::uint64_t late_ns);
+
+// A card was pulled, and so much healthy time later poll(2) does not say that it is gone.
+std::optional<Finding> judge_unnoticed(std::uint64_t healthy_ns);
 
 // delete_module() while files of the module are open: 0 or -errno.
 std::optional<Finding> judge_unload_in_use(int answer);
