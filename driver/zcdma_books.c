@@ -152,17 +152,19 @@ static int ring_show(struct seq_file *m, void *unused)
 	struct zc_dev *dev = m->private;
 	struct zc_req *first;
 	u64 room_for = 0;
-	bool halted;
+	bool halted, gone;
 	u32 starts;
 
 	spin_lock_irq(&dev->lock);
 	halted = dev->halted;
+	gone = dev->gone;
 	starts = dev->starts;
 	first = list_first_entry_or_null(&dev->pending, struct zc_req, node);
 	if (first && !halted && zc_room(dev, first) >= first->count)
 		room_for = first->number + 1;
 	spin_unlock_irq(&dev->lock);
-	seq_printf(m, "halted %d\nstarts %u\nroom_for %llu\n", halted, starts, room_for);
+	seq_printf(m, "halted %d\ngone %d\nstarts %u\nroom_for %llu\n", halted, gone, starts,
+		   room_for);
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(ring);

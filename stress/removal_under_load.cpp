@@ -5,10 +5,11 @@
 // device through sysfs, or removes it by surprise first (debugfs `remove`), and binds it again;
 // sleepers in poll(2), whom the removal must wake; and an unloader that asks for the module's
 // removal all the time.  Of the devices that go by surprise half are unbound once their open files
-// say that they are gone, which the last interrupt has told the driver.  Before each binding that
-// counts, others are made in which one allocation fails (fault/allocations.c), another one each
-// time: whatever a probe had taken by then it gives back.  With lives=N and reload=1 the module is
-// unloaded and loaded again after each life, and at the end it is loaded so too.
+// say that they are gone, which the last interrupt has told the driver; some go while they are
+// being stopped, or while somebody submits.  Before each binding that counts, others are made in
+// which one allocation fails (fault/allocations.c), another one each time: whatever a probe had
+// taken by then it gives back.  With lives=N and reload=1 the module is unloaded and loaded again
+// after each life, and at the end it is loaded so too.
 //
 // Legal outcomes:
 //   a request in flight        its true result, -ECANCELED if cancelled, -ETIMEDOUT or -ENODEV
@@ -30,6 +31,7 @@
 #include <unistd.h>
 
 #include "lib/disturb/disturb.h"
+#include "lib/driver_state.h"
 #include "lib/modules.h"
 #include "lib/oracles/calls.h"
 #include "lib/race.h"
@@ -42,6 +44,11 @@ constexpr std::uint64_t life_ns = 3000000000;
 // What the kernel takes to unbind beside what the driver waits for: grace periods, above all on a
 // kernel with lockdep.
 constexpr std::uint64_t unbind_work_ns = 1500000000;
+// Longer than a request may be left in a device that is gone (oracles/calls.h), at the rate of
+// looks.
+constexpr std::uint64_t left_ns = 70000000;
+// How long it is waited for the moment at which a card is pulled.
+constexpr std::uint64_t moment_bound_ns = 30000000;
 // About as many as the driver core and the probe make.
 constexpr std::uint32_t allocations_of_a_binding = 64;
 constexpr char device[] = "zcdma.0";
@@ -195,18 +202,36 @@ void await_noticed(at::Race& race) {
     }
 }
 
+// Until the driver is stopping the device, or has stopped it, if it comes to that soon.
+void await_halt(at::Race& race) {
+    const std::uint64_t until_ns = at::monotonic_ns() + moment_bound_ns;
+    while (!race.stopped() && at::monotonic_ns() < until_ns) {
+        const auto ring = at::ring_now();
+        if (!ring || ring->halted)
+            return;
+    }
+}
+
 bool replace_device(at::Race& race, Sleepers& sleepers, at::Random& random, std::uint64_t& tried) {
     at::SharedRun& run = race.shared();
     const bool loaded = race.requests_in_flight();
     race.begin_replacement();
     run.count(at::Counter::removals);
     if (random.below(2)) {
+        const std::uint32_t moment = race.blind() ? 0 : random.below(4);
+        if (moment == 1)
+            await_halt(race);
+        else if (moment > 1)
+            race.until_somebody_is_in(at::Call::io_submit, moment_bound_ns);
         if (!tell(race, surprise, "1\n"))
             return false;
-        if (random.below(2))
+        if (random.below(2)) {
             await_noticed(race);
-        else
+            if (random.below(2))
+                race.pause(left_ns);
+        } else {
             race.pause_drawn(random, 1, 3000);
+        }
     }
     bool unbound = false;
     race.within_bounds("unbind", unbind_work_ns, [&] { unbound = tell(race, unbind, device); });

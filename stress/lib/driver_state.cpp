@@ -114,7 +114,8 @@ std::optional<RingState> ring_now() {
     if (!text)
         return std::nullopt;
     Books ring = parse_books(*text);
-    return RingState{ring["halted"] != 0, static_cast<std::uint64_t>(ring["starts"]),
+    return RingState{ring["halted"] != 0, ring["gone"] != 0,
+                     static_cast<std::uint64_t>(ring["starts"]),
                      static_cast<std::uint64_t>(ring["room_for"])};
 }
 

@@ -25,6 +25,7 @@ struct DriverRequest {
 // What the device's lock guards: read as one.
 struct RingState {
     bool halted = false;        // no request is begun
+    bool gone = false;          // none will be
     std::uint64_t starts = 0;   // of the engine: the same in two looks, it was not started between
     std::uint64_t room_for = 0; // a request, by its number, that waits although it fits; 0: none
 };

@@ -173,7 +173,7 @@ private:
     class BoundedWait;
     class FsyncWatch;
     class KeptWatch;
-    class RoomWatch;
+    class WaitWatch;
     void sync_file(std::uint32_t submitter, Random& random);
     void overtaken_by_fsync(const std::vector<std::pair<std::uint32_t, std::uint64_t>>& before,
                             std::uint64_t returned_ns);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 #include <string>
+#include <utility>
 
 #include <poll.h>
 
@@ -154,35 +155,53 @@ private:
     std::map<std::uint64_t, Kept> kept_; // by cookie
 };
 
-// Looks at the request that waits first for descriptors.  Whoever makes room begins it; only the
-// work that reaps cancelled requests takes a moment for it.
-class Race::RoomWatch {
+// Looks at who waits in the driver for what will not come: the first for descriptors, although they
+// are there, and anybody of a device that is gone.  Whoever makes room begins him, and whoever
+// finds the device gone answers all; only the work that reaps cancelled requests takes a moment for
+// it.
+class Race::WaitWatch {
 public:
-    explicit RoomWatch(Race& race) : race_(race), offered_(ring_now()) {}
+    explicit WaitWatch(Race& race) : race_(race), offered_(ring_now()) {}
 
     void look() {
         const std::uint64_t now = monotonic_ns();
         if (!offered_ || now - looked_ns_ < look_every_ns)
             return;
         looked_ns_ = now;
-        const auto ring = ring_now();
-        const std::uint64_t room_for = ring ? ring->room_for : 0;
-        if (!room_for || room_for != room_for_) {
-            room_for_ = room_for;
-            since_ = race_.since_now();
-        } else if (const auto finding = judge_passed_over(race_.undisturbed_ns(since_))) {
-            race_.shared_.report(*finding);
-        }
+        const RingState ring = ring_now().value_or(RingState{});
+        std::map<std::uint64_t, Since> still;
+        if (ring.room_for)
+            tell(judge_passed_over(waited(still, ring.room_for, passed_over_)));
+        passed_over_ = std::exchange(still, {});
+        if (ring.gone && race_.geometry_.devices == 1)
+            for (const DriverRequest& request :
+                 requests_now().value_or(std::vector<DriverRequest>{}))
+                if (request.cookie && request.phase == "queue" && !request.result)
+                    tell(judge_left_in_gone(waited(still, request.cookie, left_)));
+        left_ = std::move(still);
     }
 
 private:
     static constexpr std::uint64_t look_every_ns = 10 * ms; // it takes the driver's lock
 
+    // Since when it has been there, in each look.
+    std::uint64_t waited(std::map<std::uint64_t, Since>& still, std::uint64_t request,
+                         const std::map<std::uint64_t, Since>& before) const {
+        const auto seen = before.find(request);
+        const Since since = seen == before.end() ? race_.since_now() : seen->second;
+        still[request] = since;
+        return race_.undisturbed_ns(since);
+    }
+    void tell(const std::optional<Finding>& finding) const {
+        if (finding)
+            race_.shared_.report(*finding);
+    }
+
     Race& race_;
     const bool offered_;
     std::uint64_t looked_ns_ = 0;
-    std::uint64_t room_for_ = 0;
-    Since since_{};
+    std::map<std::uint64_t, Since> passed_over_; // by number
+    std::map<std::uint64_t, Since> left_;        // by cookie
 };
 
 // In a lull what is ready stays ready, and whoever sleeps in poll(2) has been woken: another look
@@ -197,10 +216,10 @@ void Race::watch_sleepers() {
     std::vector<std::optional<Ready>> ready(submitters_.size());
     FsyncWatch fsyncs(*this);
     KeptWatch kept(*this);
-    RoomWatch room(*this);
+    WaitWatch waits(*this);
     while (!stopped()) {
         kept.look();
-        room.look();
+        waits.look();
         bool any = fsyncs.look();
         for (std::size_t i = 0; i < submitters_.size(); ++i) {
             const PollSleeper& sleeper = submitters_[i]->sleeper;

@@ -109,6 +109,8 @@ TEST_CASE("a device that is there can be opened, duplicated and closed") {
 TEST_CASE("room is given to who waits first, and a halted device takes none that must not wait") {
     CHECK(named(at::judge_passed_over(39 * ms)).empty());
     CHECK(named(at::judge_passed_over(40 * ms)) == "ledger/lost/passed-over");
+    CHECK(named(at::judge_left_in_gone(39 * ms)).empty());
+    CHECK(named(at::judge_left_in_gone(40 * ms)) == "ledger/lost/gone");
     CHECK(at::taken_while_halted().signature == "contract/nowait-halted");
 }
 

@@ -246,6 +246,15 @@ std::optional<Finding> judge_passed_over(std::uint64_t undisturbed_ns) {
                    {"for " + std::to_string(undisturbed_ns / ms) + " ms"}};
 }
 
+std::optional<Finding> judge_left_in_gone(std::uint64_t undisturbed_ns) {
+    if (undisturbed_ns < overslept_ns)
+        return std::nullopt;
+    return Finding{"ledger",
+                   "a request waits in a device that is gone",
+                   "ledger/lost/gone",
+                   {"for " + std::to_string(undisturbed_ns / ms) + " ms"}};
+}
+
 Finding taken_while_halted() {
     return wrong("contract/nowait-halted",
                  "a request that must not wait was taken when the device was halted");

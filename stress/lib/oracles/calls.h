@@ -53,6 +53,9 @@ std::optional<Finding> judge_revents(short asked, short revents, bool removal);
 // still does although they are there.
 std::optional<Finding> judge_passed_over(std::uint64_t undisturbed_ns);
 
+// The same of a request that waits in a device which is gone.
+std::optional<Finding> judge_left_in_gone(std::uint64_t undisturbed_ns);
+
 // A request with RWF_NOWAIT that waits in a device which was halted from before its call to after
 // it.
 Finding taken_while_halted();
