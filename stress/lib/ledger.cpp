@@ -49,6 +49,7 @@ const char* counter_name(Counter counter) {
                                         "vectored",
                                         "sync_ios",
                                         "short_results",
+                                        "whole_results",
                                         "timeouts",
                                         "timeouts_stalled",
                                         "errors",

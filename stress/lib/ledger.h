@@ -228,7 +228,8 @@ enum class Counter : std::uint32_t {
     writes,
     vectored,
     sync_ios,
-    short_results,
+    short_results, // of less than the device and its limits allow
+    whole_results,
     timeouts,
     timeouts_stalled,
     errors,

@@ -148,8 +148,10 @@ bool Race::recycle(std::uint32_t index, Random& random) {
                 shared_.count(Counter::nodev);
             } else if (answer.res < 0) {
                 shared_.count(Counter::errors);
-            } else if (answer.res < answer.length) {
+            } else if (answer.op == Op::transfer && answer.res < whole_result(answer)) {
                 shared_.count(Counter::short_results);
+            } else if (answer.op == Op::transfer && answer.res > 0) {
+                shared_.count(Counter::whole_results);
             }
         }
     } else if (swept && slot.einprogress.load(std::memory_order_relaxed) +

@@ -555,6 +555,8 @@ private:
         LedgerTotals totals = seen_so_far();
         totals.cancelled -= booked_before_.cancelled;
         totals.timeouts -= booked_before_.timeouts;
+        totals.whole -= booked_before_.whole;
+        totals.shorts -= booked_before_.shorts;
         totals.unseen -= booked_before_.unseen;
         // A device that was unbound took its books along.
         const bool books_whole = run_.value(Counter::removals) == 0;
@@ -669,6 +671,8 @@ private:
         LedgerTotals totals;
         totals.cancelled = static_cast<std::int64_t>(run_.value(Counter::cancelled));
         totals.timeouts = static_cast<std::int64_t>(run_.value(Counter::timeouts));
+        totals.whole = static_cast<std::int64_t>(run_.value(Counter::whole_results));
+        totals.shorts = static_cast<std::int64_t>(run_.value(Counter::short_results));
         totals.unseen = unseen_ + static_cast<std::int64_t>(run_.value(Counter::swept) +
                                                             run_.value(Counter::outside));
         return totals;

@@ -6,7 +6,7 @@
 namespace {
 
 const char quiet[] = "submitted 10\ncompleted 10\ncompleted_ok 7\ncompleted_cancelled "
-                     "3\ncompleted_timeout 0\nlive 0\n"
+                     "3\ncompleted_timeout 0\ncompleted_short 0\nlive 0\n"
                      "ref_engine 0\nref_core 0\npinned_pages 0\nmapped_descs 0\nfree_descs 256\n"
                      "illegal_steps 0\n";
 
@@ -76,12 +76,16 @@ TEST_CASE("the system's books may fall, not rise") {
 
 TEST_CASE("events and books agree within what a destroyed ring hides") {
     const auto books = at::parse_books(quiet);
-    CHECK(at::judge_totals(books, {3, 0, 0}).empty());
-    CHECK(at::judge_totals(books, {1, 0, 2}).empty());
-    CHECK(signatures(at::judge_totals(books, {2, 0, 0})) ==
+    CHECK(at::judge_totals(books, {.cancelled = 3}).empty());
+    CHECK(at::judge_totals(books, {.cancelled = 1, .unseen = 2}).empty());
+    CHECK(signatures(at::judge_totals(books, {.cancelled = 2})) ==
           std::vector<std::string>{"ledger/disagree/cancelled"});
-    CHECK(signatures(at::judge_totals(books, {4, 0, 5})) ==
+    CHECK(signatures(at::judge_totals(books, {.cancelled = 4, .unseen = 5})) ==
           std::vector<std::string>{"ledger/disagree/cancelled"});
+    // others move bytes too
+    const at::LedgerTotals more{.cancelled = 3, .whole = 1 << 30, .shorts = 1 << 30};
+    CHECK(signatures(at::judge_totals(books, more)) ==
+          std::vector<std::string>{"ledger/disagree/ok", "ledger/disagree/short"});
 }
 
 TEST_CASE("a request before its answer has outlived its process, the tail of one has not") {
@@ -102,6 +106,12 @@ TEST_CASE("a request whose event was seen is given back before any time-out") {
     CHECK(at::judge_kept(requests[0], at::kept_ns + 1)->signature == "leak/kept/unmap/timeout");
     CHECK(!at::judge_kept(requests[0], at::kept_in_race_ns, at::kept_in_race_ns));
     CHECK(at::judge_kept(requests[0], at::kept_in_race_ns + 1, at::kept_in_race_ns));
+}
+
+TEST_CASE("what is left by the last close of a file is named by where it stands") {
+    const auto requests =
+        at::parse_requests("cookie=0x1 slot=1 gen=1 phase=unpin refs=- age_us=3 sync=1 pid=7\n");
+    CHECK(at::left_by_close(requests.at(0)).signature == "leak/after-close/unpin/");
 }
 
 TEST_CASE("a module that nothing uses can be unloaded") {

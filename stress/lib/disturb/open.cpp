@@ -13,7 +13,9 @@
 #include <unistd.h>
 
 #include "lib/disturb/own_reads.h"
+#include "lib/driver_state.h"
 #include "lib/oracles/calls.h"
+#include "lib/oracles/leak.h"
 #include "lib/race.h"
 #include "lib/racer.h"
 
@@ -41,6 +43,14 @@ void read_some(Race& race, int fd, std::vector<std::byte>& memory, Random& rando
         if (error == ENODEV)
             break;
     }
+}
+
+// An asynchronous request holds its file beyond its event (fs/aio.c, iocb_destroy()): of others
+// alone this thread's close() is the file's last.
+void look_for_left(Race& race) {
+    for (const DriverRequest& request : requests_now().value_or(std::vector<DriverRequest>{}))
+        if (request.sync && request.thread == gettid())
+            race.shared().report(left_by_close(request));
 }
 
 void read_and_cancel(int fd, OwnReads& reads, std::vector<std::byte>& memory, Random& random) {
@@ -75,7 +85,8 @@ void open_loop(Race& race, std::uint32_t index, Random random) {
                 race.shared().report(*finding);
             continue;
         }
-        if (random.below(2))
+        const bool synchronous = random.below(2);
+        if (synchronous)
             read_some(race, fd.get(), memory, random);
         else
             read_and_cancel(fd.get(), reads, memory, random);
@@ -83,6 +94,8 @@ void open_loop(Race& race, std::uint32_t index, Random random) {
             const Calling calling(Call::close);
             fd.reset();
         }
+        if (synchronous)
+            look_for_left(race);
         if (loaded)
             race.disturbed(Counter::opened_inflight);
     }

@@ -114,6 +114,10 @@ static std::optional<Finding> judge_poll(const Answer& answer, const Permitted& 
     return std::nullopt;
 }
 
+std::int64_t whole_result(const Answer& answer) {
+    return std::min(answer.at_device_end.value_or(answer.length), answer.limit);
+}
+
 std::optional<Finding> judge(const Answer& answer, const Permitted& permitted) {
     if (answer.res2 != 0)
         return contract("res2", "event carries a res2 that is not 0");
@@ -133,7 +137,7 @@ std::optional<Finding> judge(const Answer& answer, const Permitted& permitted) {
         return contract("bad-buffer", "a request whose memory cannot be used was answered as done");
     if (answer.res > answer.length)
         return contract("overlong", "result is longer than the request");
-    const std::int64_t whole = std::min(answer.at_device_end.value_or(answer.length), answer.limit);
+    const std::int64_t whole = whole_result(answer);
     if (whole < 0)
         return contract("beyond-end", "a write at the end of the device was answered with bytes");
     if (answer.res > whole)

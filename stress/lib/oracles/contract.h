@@ -55,6 +55,8 @@ struct Answer {
     bool stalled = false;   // a CPU stood still long enough to explain a time-out
 };
 
+// What a transfer moves if nothing goes wrong: bytes, or -ENOSPC.
+std::int64_t whole_result(const Answer& answer);
 std::optional<Finding> judge(const Answer& answer, const Permitted& permitted);
 
 // An answer of io_cancel() itself: nullopt, or what is wrong with it.

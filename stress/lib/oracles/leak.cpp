@@ -151,6 +151,12 @@ std::optional<Finding> judge_kept(const DriverRequest& request, std::uint64_t si
                 "request " + request.line);
 }
 
+Finding left_by_close(const DriverRequest& request) {
+    return leak("after-close/" + signature_of(request),
+                "a request outlived the close of its file: " + where_it_stands(request),
+                "request " + request.line);
+}
+
 std::optional<Finding> judge_unload(bool unloaded, const std::string& module,
                                     const std::string& why) {
     if (unloaded)
@@ -181,14 +187,21 @@ std::optional<Finding> judge_open_file(const std::string& kind, std::uint64_t wa
 std::vector<Finding> judge_totals(const Books& books, const LedgerTotals& totals) {
     std::vector<Finding> findings;
     // Not nodev: a request that is refused on the way in is answered and never booked.
-    const std::pair<const char*, std::int64_t> kinds[] = {{"cancelled", totals.cancelled},
-                                                          {"timeout", totals.timeouts}};
-    for (const auto& [kind, seen] : kinds) {
+    struct Kind {
+        const char* name;
+        std::int64_t seen;
+        bool all_seen; // but for `unseen`
+    };
+    const Kind kinds[] = {{"cancelled", totals.cancelled, true},
+                          {"timeout", totals.timeouts, true},
+                          {"ok", totals.whole, false},
+                          {"short", totals.shorts, false}};
+    for (const auto& [kind, seen, all_seen] : kinds) {
         const std::string name = std::string("completed_") + kind;
         if (!books.count(name))
             continue;
         const std::int64_t booked = value_of(books, name);
-        if (booked >= seen && booked <= seen + totals.unseen)
+        if (booked >= seen && (!all_seen || booked <= seen + totals.unseen))
             continue;
         findings.push_back({"ledger",
                             std::string("driver's books and events disagree: ") + kind,

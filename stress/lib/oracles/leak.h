@@ -39,13 +39,19 @@ std::optional<Finding> judge_kept(const DriverRequest& request, std::uint64_t si
                                   std::uint64_t bound_ns = kept_ns);
 
 // What the ledger knows of the driver's completions: each kind lies between the events seen and
-// those plus the requests whose events went with a ring.
+// those plus the requests whose events went with a ring; whole and short ones are at least those
+// seen.
 struct LedgerTotals {
     std::int64_t cancelled = 0;
     std::int64_t timeouts = 0;
+    std::int64_t whole = 0;
+    std::int64_t shorts = 0;
     std::int64_t unseen = 0; // swept, or in flight at a SIGKILL
 };
 std::vector<Finding> judge_totals(const Books& books, const LedgerTotals& totals);
+
+// A request that was answered before the last close of its file began, and is there after it.
+Finding left_by_close(const DriverRequest& request);
 
 // A module that nothing uses any more can be unloaded.
 std::optional<Finding> judge_unload(bool unloaded, const std::string& module,
