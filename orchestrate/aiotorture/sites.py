@@ -8,7 +8,8 @@ accesses of what racers share open the same window, so those that touch it weigh
 all of locks, lists, timers and references, and what they return to; writes, and what follows them.
 Most of all weigh the gaps in which no lock is held any more, or not yet: after an unlock, before a
 lock; then what follows a call that lets another context run, a work queued, a waiter woken; both sides of a
-call by pointer: a register that is read or written, a queue that is joined; and what comes first under a lock: who
+call by pointer: a register that is read or written, a queue that is joined; the entry of a function that is called so,
+a timer's or a work's; and what comes first under a lock: who
 tries it, and an interrupt that wants it, come while it is held. An instruction that changes memory is a gap of
 its own, between its read and its write (fault/at_split.h).
 """
@@ -39,11 +40,13 @@ MOST_TURNS = 64
 KERNEL = "vmlinux"
 AIO_OBJECT = Path("fs/aio.o")
 # Of the cache: another way to weigh makes other draws.
-VERSION = 8
+VERSION = 9
 
 _FUNCTION = re.compile(r"[0-9a-f]+ <(?P<name>[^>]+)>:$")
 _INSTRUCTION = re.compile(r"\s*(?P<at>[0-9a-f]+):\t(?P<text>.*\S)")
 _RELOCATION = re.compile(r"\s+[0-9a-f]+: R_\S+\t(?P<symbol>[^\s+-]+)")
+# An address that is handed on: of a static function by its place in .text, of others by name.
+_ADDRESS = re.compile(r"\s+[0-9a-f]+: R_X86_64_(?P<kind>32S|64|PC32)\t(?P<symbol>[^\s+-]+)(?P<addend>[+-]0x[0-9a-f]+)?$")
 _TARGET = re.compile(r"<(?P<symbol>[^>+]+)(?:\+0x[0-9a-f]+)?>$")
 # Calls that a compiler or a tracer put there.
 _INSTRUMENTED = re.compile(r"__fentry__|mcount|__(asan|tsan|kasan|kcsan|ubsan|sanitizer)_|__stack_chk")
@@ -127,6 +130,25 @@ def _functions(listing: str) -> Iterator[tuple[str, list[_Instruction]]]:
         yield name, body
 
 
+def _called_by_pointer(listing: str) -> tuple[set[str], set[int]]:
+    """Functions whose address the code hands on, as it does those of timers, works and callbacks: by name, and by
+    place in .text."""
+    names: set[str] = set()
+    places: set[int] = set()
+    branches = False
+    for line in listing.splitlines():
+        if instruction := _INSTRUCTION.match(line):
+            branches = instruction["text"].startswith(("call", "j"))
+        elif not branches and (address := _ADDRESS.match(line)):
+            if address["symbol"] == ".text":
+                # a 32-bit displacement counts from behind itself, which ends the instruction
+                behind = 4 if address["kind"] == "PC32" else 0
+                places.add(int(address["addend"] or "0", 16) + behind)
+            else:
+                names.add(address["symbol"])
+    return names, places
+
+
 def _called(instruction: _Instruction) -> str | None:
     """What it calls, where it is a call of the driver's."""
     if not instruction.text.startswith("call"):
@@ -182,16 +204,20 @@ def candidates(listing: str) -> list[Site]:
     ambiguous to the kernel, and left out."""
     functions = list(_functions(listing))
     named = Counter(name for name, _ in functions)
-    found = []
+    names, places = _called_by_pointer(listing)
+    found: list[Site] = []
     for name, body in functions:
         if named[name] > 1:
             continue
         before: _Instruction | None = None
         locked = False  # as the code lies, which is not always as it runs
+        at_entry = name in names or (bool(body) and body[0].at in places)
         for here in body:
             instrumented = here.text.startswith("call") and _called(here) is None
             if not instrumented and not _NO_STATEMENT.match(here.text):
-                found.append(Site(name, here.offset, here.at, _weight(before, here, locked)))
+                weight = _weight(before, here, locked)
+                found.append(Site(name, here.offset, here.at, max(weight, _BY_POINTER * at_entry)))
+                at_entry = False
             called = _called(here) or ""
             locked = not _UNLOCKS.search(called) and (locked or bool(_LOCKS.search(called)))
             before = here

@@ -67,6 +67,23 @@ def test_both_sides_of_a_call_by_pointer_weigh_as_what_hands_over(call: str) -> 
     assert joined == [1, 1, weights("zc_timeout")[0x4C], weights("zc_timeout")[0x4C], 1]
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "R_X86_64_32S\t.text+0x100",
+        "R_X86_64_PC32\t.text+0xfc",
+        "R_X86_64_32S\tzc_timeout",
+    ],
+)
+def test_the_entry_of_a_function_that_is_called_by_pointer_weighs_as_such_a_call(address: str) -> None:
+    listing = (
+        "0000000000000020 <zc_queue>:\n      20:\tmov    $0x0,%rsi\n\t\t\t23: " + address + "\n"
+        "0000000000000100 <zc_timeout>:\n     100:\tcall   105 <zc_timeout+0x5>\n"
+        "\t\t\t101: R_X86_64_PLT32\t__fentry__-0x4\n     105:\tpush   %rbp\n     106:\tmov    %rdi,%rbp\n"
+    )
+    assert [(site.offset, site.weight) for site in sites.candidates(listing)] == [(0, 1), (5, 32), (6, 1)]
+
+
 def test_what_changes_memory_outside_of_locks_weighs_most() -> None:
     body = (
         "addl   $0x1,0xc(%rbp)",

@@ -131,10 +131,12 @@ def correct() -> Planted:
 
 
 def identity(one: Planted, method: Method) -> str:
-    """Of the mutant, of the sources it changes, and of what searches."""
+    """Of the mutant, of the sources it changes, and of what searches, in which order."""
     folders = [paths.ROOT / name for name in ("driver", "fault", "stress")]
     sources = paths.tree_hash(folders, frozenset({".c", ".h", ".cpp"}))
-    plans = (paths.ORCHESTRATE / "matrix.toml").read_text()
+    plans = "".join(
+        (paths.ORCHESTRATE / name).read_text() for name in ("matrix.toml", "aiotorture/score/search.py")
+    )
     method = one.method(method)
     if not one.race:
         method = dataclasses.replace(method, blind=False, blind_full=False)
