@@ -4,7 +4,7 @@
 // Racers: submitters, cancellers and reapers; an opener of the node; a remover that unbinds the
 // device through sysfs, or removes it by surprise first (debugfs `remove`), and binds it again;
 // sleepers in poll(2), whom the removal must wake; and an unloader that asks for the module's
-// removal all the time.  Of the devices that go by surprise half are unbound once their open files
+// removal all the time.  Of the devices that go by surprise most are unbound once their open files
 // say that they are gone, which the last interrupt has told the driver; some go while they are
 // being stopped, or while somebody submits.  Before each binding that counts, others are made in
 // which one allocation fails (fault/allocations.c), another one each time: whatever a probe had
@@ -225,7 +225,7 @@ bool replace_device(at::Race& race, Sleepers& sleepers, at::Random& random, std:
             race.until_somebody_is_in(at::Call::io_submit, moment_bound_ns);
         if (!tell(race, surprise, "1\n"))
             return false;
-        if (random.below(2)) {
+        if (random.below(4)) {
             await_noticed(race);
             if (random.below(2))
                 race.pause(left_ns);
@@ -262,8 +262,8 @@ void remove_loop(at::Race& race, Sleepers& sleepers, at::Random random) {
     std::uint64_t tried = 0;
     while (!race.stopped()) {
         race.pause_drawn(random, 8000, 80000); // a device that has just come has no requests
-        // One in four is of a device that has nothing to do, where there are lulls.
-        const bool idle = random.below(4) == 0;
+        // Two in five are of a device that has nothing to do, where there are lulls.
+        const bool idle = random.below(5) < 2;
         for (int i = race.blind() ? 50 : 0;
              i < 50 && !race.stopped() && race.requests_in_flight() == idle; ++i)
             race.pause(200000);
