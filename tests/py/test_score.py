@@ -87,11 +87,11 @@ def test_each_round_visits_every_row_once() -> None:
     rows = {row(cell) for cell in ordered}
     assert {row(cell) for cell in ordered[: len(rows)]} == rows
     first_round = ordered[: len(rows)]
-    begun = first_round[: len(search.FIRST_PLANS)]
-    assert all(cell.plan.scenario.name == search.FIRST for cell in begun)
-    assert {plan for plan in search.FIRST_PLANS for cell in begun if plan in cell.id} == set(search.FIRST_PLANS)
-    following = first_round[len(begun) :][: len(search.NEXT)]
-    assert {name for name in search.NEXT for cell in following if name in cell.id} == set(search.NEXT)
+    begun = first_round[: len(search.NEXT)]
+    assert {name for name in search.NEXT for cell in begun if name in cell.id} == set(search.NEXT)
+    following = first_round[len(begun) :][: len(search.FIRST_PLANS)]
+    assert all(cell.plan.scenario.name == search.FIRST for cell in following)
+    assert {plan for plan in search.FIRST_PLANS for cell in following if plan in cell.id} == set(search.FIRST_PLANS)
     assert {cell.cpus for cell in ordered[: len(rows)]} == {2} and {cell.cpus for cell in ordered} == {1, 2}
     assert all(cell.end_at_finding for cell in ordered)
     assert all(cell.mutant == ONE.mutant and cell.id.endswith("-m-s7") for cell in ordered)
