@@ -205,11 +205,11 @@ def _written_back(kernel: Kernel) -> Preload | None:
 _BUILT_IN = (
     Target(
         "zcdma", ("qemu", "lab"), row="zcdma", builds=True, node="/dev/zcdma0",
-        device=r"soft_|edu_|engine_|books_|requests_show", comes_and_goes=r"zcdma_(probe|remove)",
+        device=r"soft_|edu_|engine_|books_|requests_|ring_|zc_books_", comes_and_goes=r"zcdma_(probe|remove)",
     ),  # fmt: skip
     Target(
         EDU, ("qemu",), row=EDU, builds=True, node="/dev/zcdma0",
-        device=r"soft_|edu_|engine_|books_|requests_show", comes_and_goes=r"zcdma_(probe|remove)",
+        device=r"soft_|edu_|engine_|books_|requests_|ring_|zc_books_", comes_and_goes=r"zcdma_(probe|remove)",
         knobs=EDU_KNOBS, hardware=Hardware((Device("edu"),) * EDU_CARDS, iommu=True), pace=0.05,
         faults=EDU_FAULTS,
     ),  # fmt: skip
