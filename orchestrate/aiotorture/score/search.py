@@ -176,7 +176,7 @@ def cells_for(
 
     ordered: list[matrix.Cell] = []
     if one.rounds == 1:
-        hasty = offered(HASTY_TIMES, seed + one.rounds * ROUNDS_APART)
+        hasty = offered(HASTY_TIMES, seed + ROUNDS_APART)
         ordered = mutated(
             [cell for cell in hasty if _is_first(cell, first) and cell.cpus == (cpus or MOST_CPUS)],
             "-hasty",

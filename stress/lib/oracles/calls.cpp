@@ -24,6 +24,14 @@ Finding wrong(const std::string& signature, const std::string& title) {
     return {"contract", title, signature, {}};
 }
 
+// What goes on for as long as the bound and longer, with its length as evidence.
+std::optional<Finding> lasting(std::uint64_t ns, std::uint64_t bound_ns, const char* oracle,
+                               const char* title, const char* signature) {
+    if (ns < bound_ns)
+        return std::nullopt;
+    return Finding{oracle, title, signature, {"for " + std::to_string(ns / ms) + " ms"}};
+}
+
 std::string name_of(std::int64_t answer) {
     return answer < 0 ? errno_name(static_cast<int>(-answer)) : "success";
 }
@@ -106,12 +114,9 @@ std::optional<Finding> judge_overslept(bool asleep, std::uint64_t ready_for_ns) 
 }
 
 std::optional<Finding> judge_fsync_overslept(bool asleep, std::uint64_t drained_for_ns) {
-    if (!asleep || drained_for_ns < overslept_ns)
-        return std::nullopt;
-    return Finding{"ledger",
+    return lasting(asleep ? drained_for_ns : 0, overslept_ns, "ledger",
                    "an fsync sleeps on, and nothing that was submitted before it is left",
-                   "ledger/lost/fsync-drained",
-                   {"for " + std::to_string(drained_for_ns / ms) + " ms"}};
+                   "ledger/lost/fsync-drained");
 }
 
 std::optional<Finding> judge_ready(std::uint32_t proven, std::uint32_t limit) {
@@ -167,12 +172,9 @@ std::optional<Finding> judge_poll_of_removed(short revents, std::uint64_t late_n
 }
 
 std::optional<Finding> judge_unnoticed(std::uint64_t healthy_ns) {
-    if (healthy_ns < noticed_ns)
-        return std::nullopt;
-    return Finding{"hang",
+    return lasting(healthy_ns, noticed_ns, "hang",
                    "a card was pulled, and its open files do not say so",
-                   "hang/late/pulled-unnoticed",
-                   {"for " + std::to_string(healthy_ns / ms) + " ms"}};
+                   "hang/late/pulled-unnoticed");
 }
 
 std::optional<Finding> judge_unload_in_use(int answer) {
@@ -238,21 +240,13 @@ std::optional<Finding> judge_nowait_taken(std::size_t others, std::size_t ring) 
 }
 
 std::optional<Finding> judge_passed_over(std::uint64_t undisturbed_ns) {
-    if (undisturbed_ns < overslept_ns)
-        return std::nullopt;
-    return Finding{"ledger",
-                   "a request waits for descriptors that are there",
-                   "ledger/lost/passed-over",
-                   {"for " + std::to_string(undisturbed_ns / ms) + " ms"}};
+    return lasting(undisturbed_ns, overslept_ns, "ledger",
+                   "a request waits for descriptors that are there", "ledger/lost/passed-over");
 }
 
 std::optional<Finding> judge_left_in_gone(std::uint64_t undisturbed_ns) {
-    if (undisturbed_ns < overslept_ns)
-        return std::nullopt;
-    return Finding{"ledger",
-                   "a request waits in a device that is gone",
-                   "ledger/lost/gone",
-                   {"for " + std::to_string(undisturbed_ns / ms) + " ms"}};
+    return lasting(undisturbed_ns, overslept_ns, "ledger",
+                   "a request waits in a device that is gone", "ledger/lost/gone");
 }
 
 Finding taken_while_halted() {
