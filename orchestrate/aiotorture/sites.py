@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import random
 import re
 import tempfile
@@ -36,6 +37,10 @@ OBJDUMP_TIMEOUT_S = 120.0
 TURN = "0ms"
 # No race has more turns: after them the first come again. A request to the agent is one line.
 MOST_TURNS = 64
+# The knobs that say how many stand at a time: of the target's modules, of those functions of them that belong to
+# the plan's `path`, and of fs/aio.c; with the knob of each that says which is the first of the order.
+FIRST_OF = {"sites": "site_from", "path_sites": "path_from", "kernel_sites": "kernel_site_from"}
+ANY_PATH = "any"
 # The kernel's own, in a site's name: places are counted from _stext on.
 KERNEL = "vmlinux"
 AIO_OBJECT = Path("fs/aio.o")
@@ -304,9 +309,14 @@ def drawn(modules: Mapping[str, Sequence[Site]], seed: int, count: int, first: i
     return (order[first:] + order[:first])[:count]
 
 
+def only(sites: Sequence[Site], functions: str) -> list[Site]:
+    """Those of functions whose names begin as this pattern says."""
+    return [site for site in sites if re.match(functions, site.function)]
+
+
 def for_turns(groups: Sequence[tuple[Sequence[str], int]]) -> list[str]:
     """The sites of each turn of a race together: so many of each group, one turn after another."""
-    turns = max((len(names) // at_once for names, at_once in groups if at_once), default=0)
+    turns = max((math.ceil(len(names) / at_once) for names, at_once in groups if at_once), default=0)
     return [
         name
         for turn in range(turns)
@@ -316,7 +326,7 @@ def for_turns(groups: Sequence[tuple[Sequence[str], int]]) -> list[str]:
 
 
 def at_once(plan: Plan, knob: str) -> int:
-    """How many of the target's (`sites`) or of the kernel's (`kernel_sites`) stand at a time."""
+    """How many of one kind (FIRST_OF) stand at a time."""
     blind = plan.scenario.knob("blind") not in (None, "0")
     return 0 if blind else number(plan.scenario.knob(knob) or "0")
 
@@ -331,8 +341,12 @@ def order_of(plan: Plan, knob: str = "sites") -> tuple[int, int]:
     """The seed of the order in which the plan draws them, and the first one: its own seed and 0, unless cells of
     one search share an order, each with its part of it."""
     seed = number(plan.scenario.knob("site_order") or "0") or plan.seed or 0
-    first = "site_from" if knob == "sites" else "kernel_site_from"
-    return seed, number(plan.scenario.knob(first) or "0")
+    return seed, number(plan.scenario.knob(FIRST_OF[knob]) or "0")
+
+
+def path_of(plan: Plan) -> str:
+    """Which path of the target the plan takes, of those that few plans take; ANY_PATH: it does not say."""
+    return plan.scenario.knob("path") or ANY_PATH
 
 
 def wanted(plan: Plan, knob: str = "sites") -> int:

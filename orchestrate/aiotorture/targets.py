@@ -34,6 +34,7 @@ WRITTEN_BACK_SPACE = "/tmp/written-back"
 WRITTEN_BACK_MIB = 64
 # Scenarios in which the device comes and goes while racers run.
 REMOVING = frozenset({"removal_under_load"})
+REMOVAL = "removal"
 FILE_GROUP = "file"
 OWN = "own"
 EDU = "zcdma-edu"
@@ -52,6 +53,14 @@ EDU_FAULTS = frozenset(
     + [(phase, "delay") for phase in ("complete", "cancel", "unmap", "unpin", "free")]
 )
 GADGET = "gadget"
+# Functions of the driver, by how their names begin: those that play its device or show its books, and those on
+# paths that few plans take.
+ZCDMA_DEVICE = r"soft_|edu_|engine_|books_|requests_|ring_|zc_books_"
+ZCDMA_PATHS = {
+    REMOVAL: r"zcdma_(probe|remove)|remove_|zc_(free_ring|alloc_ring|dev_free|new_dev|(un)?register_|wake_gone)",
+    "recovery": r"zc_(timeout|recover|sort_|start_engine|halt_engine)",
+    "writeback": r"zc_(dirty_work|lost_dirty)",
+}
 
 
 @dataclass(frozen=True)
@@ -59,7 +68,7 @@ class Target:
     """One target. `builds`: the modules of this repository belong to it. `node`: what is opened,
     empty for a scenario that opens its own files. `row`: whose plans in matrix.toml it runs.
     `knobs`: what it says to every plan. `device`: a pattern of the functions that play the device;
-    `comes_and_goes`: of those that run when a device comes or goes. `pace`: how much of the contention
+    `paths`: of those on a path of the driver that few plans take (knob `path`). `pace`: how much of the contention
     that a race of zcdma owes a race of it can have."""
 
     name: str
@@ -70,7 +79,7 @@ class Target:
     described: TargetFile | None = None
     knobs: Mapping[str, str] = field(default_factory=dict)
     device: str = ""
-    comes_and_goes: str = ""
+    paths: Mapping[str, str] = field(default_factory=dict)
     hardware: Hardware = Hardware()
     pace: float = 1.0
     # faults that its device knows, as (phase, action); None: all
@@ -111,24 +120,33 @@ class Target:
 
     def drawn_out(self, kernel: Kernel, modules: build.ModuleSet, plan: Plan) -> list[str]:
         """The instructions that the plan draws out, drawn from its seed: of the modules under test
-        (`sites`), of the kernel's fs/aio.c (`kernel_sites`) where that is known by its object."""
-        own: dict[str, list[sites.Site]] = {}
-        if wanted := sites.wanted(plan, "sites"):
-            # what is never passed spends what the plan has of sites
-            passed_over = [self.device]
-            if plan.scenario.name not in REMOVING:
-                passed_over.append(self.comes_and_goes)
+        (`sites`, `path_sites`), of the kernel's fs/aio.c (`kernel_sites`) where that is known by its object."""
+        asked = {knob: sites.wanted(plan, knob) for knob in sites.FIRST_OF}
+        groups: list[tuple[Sequence[str], int]] = []
+
+        def draw(knob: str, modules: Mapping[str, Sequence[sites.Site]]) -> None:
+            seed, first = sites.order_of(plan, knob)
+            groups.append((sites.drawn(modules, seed, asked[knob], first), sites.at_once(plan, knob)))
+
+        if asked["sites"] or asked["path_sites"]:
             own = {
-                name: sites.without(sites.of_module(module), passed_over)
+                name: sites.without(sites.of_module(module), [self.device])
                 for name, module in self._under_test(kernel, modules).items()
             }
-        seed, first = sites.order_of(plan, "sites")
-        groups = [(sites.drawn(own, seed, wanted, first), sites.at_once(plan, "sites"))]
-        if wanted := sites.wanted(plan, "kernel_sites"):
-            of_kernel = {sites.KERNEL: kernelimage.sites_of(kernel)}
-            seed, first = sites.order_of(plan, "kernel_sites")
-            groups.append((sites.drawn(of_kernel, seed, wanted, first), sites.at_once(plan, "kernel_sites")))
+            apart = self._paths_apart(plan)
+            draw("sites", {name: sites.without(every, apart) for name, every in own.items()})
+            if taken := self.paths.get(sites.path_of(plan)):
+                draw("path_sites", {name: sites.only(every, taken) for name, every in own.items()})
+        if asked["kernel_sites"]:
+            draw("kernel_sites", {sites.KERNEL: kernelimage.sites_of(kernel)})
         return sites.for_turns(groups)
+
+    def _paths_apart(self, plan: Plan) -> list[str]:
+        """Which functions `sites` does not draw out: what is never passed would spend what the plan has of them. A
+        plan that says its path has `path_sites` for that one, and passes no other."""
+        if sites.path_of(plan) != sites.ANY_PATH:
+            return list(self.paths.values())
+        return [] if plan.scenario.name in REMOVING else [self.paths.get(REMOVAL, "")]
 
     def _under_test(self, kernel: Kernel, modules: build.ModuleSet) -> dict[str, bytes]:
         """Name and content of the modules whose instructions are drawn out."""
@@ -205,11 +223,11 @@ def _written_back(kernel: Kernel) -> Preload | None:
 _BUILT_IN = (
     Target(
         "zcdma", ("qemu", "lab"), row="zcdma", builds=True, node="/dev/zcdma0",
-        device=r"soft_|edu_|engine_|books_|requests_|ring_|zc_books_", comes_and_goes=r"zcdma_(probe|remove)",
+        device=ZCDMA_DEVICE, paths=ZCDMA_PATHS,
     ),  # fmt: skip
     Target(
         EDU, ("qemu",), row=EDU, builds=True, node="/dev/zcdma0",
-        device=r"soft_|edu_|engine_|books_|requests_|ring_|zc_books_", comes_and_goes=r"zcdma_(probe|remove)",
+        device=ZCDMA_DEVICE, paths=ZCDMA_PATHS,
         knobs=EDU_KNOBS, hardware=Hardware((Device("edu"),) * EDU_CARDS, iommu=True), pace=0.05,
         faults=EDU_FAULTS,
     ),  # fmt: skip

@@ -44,9 +44,12 @@ std::vector<Knob> with_site_knobs(std::vector<Knob> knobs) {
     // clang-format off
     knobs.insert(knobs.end(), {
         {"sites", scope, Kind::integer, "0", "0", "32", {}, "instructions", "instructions of the target's module, drawn from the seed, that are drawn out at a time; on one CPU where the kernel is preempted anywhere alone (docs/windows.md)"},
+        {"path", scope, Kind::choice, "any", "", "", {"any", "none", "recovery", "removal", "writeback"}, "", "which path of the driver the plan takes of those that few plans take: `sites` leaves their functions out; any: it does not say, and only those that run when a device comes or goes are left out, but by removal_under_load"},
+        {"path_sites", scope, Kind::integer, "0", "0", "32", {}, "instructions", "the same of the functions of that path"},
         {"kernel_sites", scope, Kind::integer, "0", "0", "32", {}, "instructions", "the same of the kernel's fs/aio.c, of a kernel that was built here"},
         {"site_order", scope, Kind::integer, "0", "0", "4294967295", {}, "", "seed of the order in which they are drawn; 0: the plan's"},
         {"site_from", scope, Kind::integer, "0", "0", "1000000000", {}, "instructions", "the first of that order: cells of one search draw others each (docs/mutants.md)"},
+        {"path_from", scope, Kind::integer, "0", "0", "1000000000", {}, "instructions", "the same for path_sites"},
         {"kernel_site_from", scope, Kind::integer, "0", "0", "1000000000", {}, "instructions", "the same for kernel_sites"},
         {"site_turn", scope, Kind::duration, "0ms", "0ms", "3600s", {}, "", "how long these stand until the next ones are drawn out; 0: all the time, as emulated CPUs need it (docs/windows.md)"},
         {"site_share", scope, Kind::real, "0.5", "0", "1", {}, "share", "passages at these that wait, as far as a site may take time"},
@@ -58,8 +61,8 @@ std::vector<Knob> with_site_knobs(std::vector<Knob> knobs) {
 
 SitesAsked sites_asked(const KnobValues& knobs) {
     SitesAsked asked;
-    asked.at_once =
-        static_cast<std::size_t>(knobs.integer("sites") + knobs.integer("kernel_sites"));
+    asked.at_once = static_cast<std::size_t>(knobs.integer("sites") + knobs.integer("path_sites") +
+                                             knobs.integer("kernel_sites"));
     asked.share = asked.at_once ? knobs.real("site_share") : 0;
     asked.long_share = knobs.real("site_long");
     asked.turn = std::chrono::milliseconds(knobs.nanoseconds("site_turn") / 1000000);

@@ -31,7 +31,7 @@ std::vector<Knob> with_site_knobs(std::vector<Knob> knobs);
 
 // What a plan asks for.  No share, none is placed.
 struct SitesAsked {
-    std::size_t at_once = 0; // the target's and the kernel's
+    std::size_t at_once = 0; // the target's, those of its path, the kernel's
     double share = 0;        // of the passages, that wait
     std::chrono::milliseconds turn{};
     double long_share = 0; // of the waits, that are long wherever they are

@@ -67,6 +67,15 @@ def test_no_two_cells_of_a_cancel_mode_draw_out_the_same_instructions() -> None:
         assert order == 8 and first == len(theirs)
         theirs |= set(range(first, first + count))
     assert len(taken) == 8
+    shared: dict[tuple[str, int, int, str | None], set[int]] = {}
+    for cell in cells():
+        if count := sites.wanted(cell.plan, "path_sites"):
+            _, first = sites.order_of(cell.plan, "path_sites")
+            key = (sites.path_of(cell.plan), count, cell.cpus, cell.plan.scenario.knob("cancel"))
+            theirs = shared.setdefault(key, set())
+            assert first == len(theirs)
+            theirs |= set(range(first, first + count))
+    assert {path for path, *_ in shared} == {"recovery", "removal", "writeback"}
     assert sites.order_of(parse("scenario melee; seed 5")) == (5, 0)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -138,6 +139,34 @@ def test_the_device_is_not_the_driver() -> None:
     assert kept and not [site for site in kept if site.function.startswith("soft_")]
     assert sites.without(kept, ["", "soft_"]) == kept
     assert not [site for site in sites.without(kept, ["zc_put", ""]) if site.function == "zc_put"]
+
+
+@pytest.mark.parametrize(
+    ("text", "seen"),
+    [
+        ("scenario melee sites=6", {"common", "recovery", "writeback"}),
+        ("scenario removal_under_load sites=6", {"common", "recovery", "writeback", "removal"}),
+        ("scenario melee sites=6 path=none path_sites=4", {"common"}),
+        ("scenario melee sites=6 path=recovery", {"common"}),
+        ("scenario melee sites=6 path=recovery path_sites=4", {"common", "recovery"}),
+        ("scenario melee path=writeback path_sites=4", {"writeback"}),
+        ("scenario removal_under_load sites=6 path=removal path_sites=4", {"common", "removal"}),
+    ],
+)
+def test_functions_of_a_path_are_drawn_out_where_a_plan_takes_it(
+    text: str, seen: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    functions = {
+        "zc_submit": "common", "soft_tick": "device", "zc_recover_work": "recovery", "zc_timeout": "recovery",
+        "zc_dirty_work": "writeback", "zcdma_probe": "removal",
+    }  # fmt: skip
+    every = [sites.Site(function, 0, at, 1) for at, function in enumerate(functions)]
+    zcdma = targets.named("zcdma")
+    monkeypatch.setattr(targets.Target, "_under_test", lambda *_: {"zcdma": b""})
+    monkeypatch.setattr(sites, "of_module", lambda _: every)
+    nobody_asks: Any = None
+    drawn = zcdma.drawn_out(nobody_asks, nobody_asks, parse(text + "; seed 3"))
+    assert {functions[name.split(":")[1].split("+")[0]] for name in drawn} == seen
 
 
 @pytest.mark.parametrize(

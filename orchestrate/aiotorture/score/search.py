@@ -27,7 +27,7 @@ FIRST = "submit_cancel_race"
 # to thirty; of the others in fewer. After the hasty ones the next rows showed ten of the twenty that were left of 39,
 # and the mixes again three.
 FIRST_PLANS = ("-mix-callback-", "-mix-flush-", "-mix-starved-", "-mix-flag-")
-NEXT = ("-mix-timers-", "-mix-none-", "-full-device-", "-written-back-", "-zcdma-removal_under_load-")
+NEXT = ("-mix-timers-", "-mix-none-", "-full-device-", "-written-back-", "-removal_under_load-teardown-")
 # What they alone show is little beside the time that they take; the first kernel's share of a minute has
 # seen all others.
 LAST = ("-melee-mix-", "-differential-")
@@ -120,16 +120,18 @@ def in_order(cells: Sequence[matrix.Cell], seed: int, first: str = FIRST) -> lis
 
 def _other_sites_each(cells: Iterable[matrix.Cell], seed: int) -> list[matrix.Cell]:
     """Cells that draw instructions out, in one order of the search's: each goes on where the last one with its
-    cancel mode and CPUs ended, since what a mode does not pass it cannot draw out. Drawn anew in each cell, four of ten
+    path, cancel mode and CPUs ended, since what a mode does not pass it cannot draw out. Drawn anew in each cell, four of ten
     of the heaviest would be left out in the six cells that a mode has in a minute, and the others come twice."""
-    drawn: Counter[tuple[str, int, str | None]] = Counter()
+    drawn: Counter[tuple[str, str, int, str | None]] = Counter()
     others = []
     for cell in cells:
         knobs: dict[str, str] = {}
-        for knob, first in (("sites", "site_from"), ("kernel_sites", "kernel_site_from")):
+        for knob, first in sites.FIRST_OF.items():
             count = sites.wanted(cell.plan, knob) if sites.placed(cell.plan, cell.cpus) else 0
             if count:
-                key = (knob, cell.cpus, cell.plan.scenario.knob("cancel"))
+                # those that have many of a path's pass it most, and begin with the heaviest themselves
+                path = f"{sites.path_of(cell.plan)} {count}" if knob == "path_sites" else ""
+                key = (knob, path, cell.cpus, cell.plan.scenario.knob("cancel"))
                 knobs |= {"site_order": str(1 + seed % SITE_ORDERS), first: str(drawn[key])}
                 drawn[key] += count
         others.append(dataclasses.replace(cell, plan=cell.plan.with_knobs(knobs)) if knobs else cell)
