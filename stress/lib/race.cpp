@@ -224,9 +224,12 @@ bool Race::run() {
         harness_error(why);
         return false;
     }
-    if (setup_.cookie_in_offset)
+    if (setup_.cookie_in_offset) {
+        const std::string cancel = knobs_.text("cancel");
         windows_ =
-            WindowControl::open(shared_, aim_of(setup_.plan, knobs_), knobs_.real("stretch"));
+            WindowControl::open(shared_, aim_of(setup_.plan, knobs_), knobs_.real("stretch"),
+                                (cancel == "callback" || cancel == "flush") && requests_now());
+    }
     drawn_out_ = sites_asked(knobs_).share > 0 && !blind_ && shared_.cpus > 1;
     if (drawn_out_ || knobs_.real("stretch") > 0)
         stretched_ = StretchedTime::open();

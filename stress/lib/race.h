@@ -162,7 +162,8 @@ private:
 
     bool recycle(std::uint32_t slot, Random& random);
     std::uint32_t length_at_limit(Random& random) const;
-    void draw_request(std::uint32_t slot, Random& random);
+    bool prepare_next(std::uint32_t slot, Random& random, double sync_share);
+    void draw_request(std::uint32_t slot, Random& random, double sync_share);
     void prepare_iocb(std::uint32_t slot, std::uint64_t generation);
     void synchronous(std::uint32_t slot);
     // Into `context`, or, when that is max_contexts, into one that is drawn.
@@ -184,6 +185,8 @@ private:
     bool keep_load();
     void release_load();
     void read_at_position(std::uint32_t submitter, Random& random);
+    void synchronous_last(std::uint32_t submitter, Random& random);
+    void await_sleepers(std::uint32_t submitter);
     void lull(std::uint32_t submitter, Random& random, WindowRacer& racer);
     void watch_sleepers();
     void poll_until_idle(std::uint32_t submitter, Random& random);
@@ -223,8 +226,8 @@ private:
     std::optional<Target> last_to_start() const;
     void name_requests(const std::vector<std::uint32_t>& slots, Random& random);
 
-    void spin(Random& random) const; // a seeded time, at most spin_max
-    void cancel_one(std::uint32_t slot);
+    void spin(Random& random) const;     // a seeded time, at most spin_max
+    bool cancel_one(std::uint32_t slot); // true: it was accepted
     std::uint32_t choose_target(Random& random);
     std::uint32_t any_in_flight(Random& random) const;
     std::uint32_t in_submission(Random& random) const;

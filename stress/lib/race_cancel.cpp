@@ -124,17 +124,17 @@ void Race::spin(Random& random) const {
         std::atomic_signal_fence(std::memory_order_seq_cst); // keeps the loop
 }
 
-void Race::cancel_one(std::uint32_t index) {
+bool Race::cancel_one(std::uint32_t index) {
     Slot& slot = shared_.slots[index];
     const Holding holding(slot);
     const SlotState state = state_of(slot.word.load(std::memory_order_seq_cst));
     if (!in_flight(state))
-        return;
+        return false;
     ContextSlot& context = shared_.contexts[slot.context.load(std::memory_order_relaxed)];
     const Inside inside(context);
     if (!inside || context.incarnation.load(std::memory_order_relaxed) !=
                        slot.incarnation.load(std::memory_order_relaxed))
-        return;
+        return false;
     io_event result;
     std::memset(&result, 0x5a, sizeof result);
     int answer = 0;
@@ -176,6 +176,7 @@ void Race::cancel_one(std::uint32_t index) {
     if (state == SlotState::flying &&
         (answer != -EINVAL || context.state.load(std::memory_order_relaxed) == ContextState::live))
         slot.lost_cancels.fetch_add(1, std::memory_order_relaxed);
+    return answer == -EINPROGRESS;
 }
 
 void Race::cancel_loop(std::uint32_t, Random random) {

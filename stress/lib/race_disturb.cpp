@@ -251,7 +251,7 @@ void Race::storm_loop(std::uint32_t index, std::uint32_t threads, Random random)
 
 // They take the driver's locks, at the end of a lull too, and go when the device goes.
 void Race::start_onlookers() {
-    if (!blind_ && setup_.cookie_in_offset && knobs_.real("lull") > 0)
+    if (setup_.cookie_in_offset && knobs_.real("lull") > 0)
         start_disturbers(1, [this](std::uint32_t, Random) { watch_sleepers(); });
     if (!knobs_.integer("onlookers"))
         return;

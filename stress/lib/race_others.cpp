@@ -28,6 +28,8 @@ constexpr std::uint64_t nowait_looks_ns = 50 * ms; // apart: they take the drive
 constexpr std::uint64_t halt_looks_ns = 4 * ms;
 // Of a poll that slept through a lull, before it is said that nothing kept it from being woken.
 constexpr std::uint64_t ended_for_ns = 100 * ms;
+// More than oracles/calls.cpp asks of an overslept poll, with the looks at it.
+constexpr std::uint64_t told_of_sleeper_ns = 70 * ms;
 
 } // namespace
 
@@ -373,6 +375,28 @@ void Race::judge_nowaits(const std::vector<std::uint32_t>& batch, const BesideNo
     }
 }
 
+// What ends last in a lull, if a slot is free for it.
+void Race::synchronous_last(std::uint32_t submitter, Random& random) {
+    const std::uint32_t from = submitter * geometry_.depth;
+    for (std::uint32_t slot = from; slot < from + geometry_.depth; ++slot)
+        if (prepare_next(slot, random, 1))
+            return synchronous(slot);
+}
+
+// The lull goes on while another submitter sleeps in poll(2), for as long as who watches them
+// (watch_sleepers()) needs to tell that nobody wakes it.
+void Race::await_sleepers(std::uint32_t submitter) {
+    const std::uint64_t until_ns = monotonic_ns() + told_of_sleeper_ns;
+    const auto anybody_sleeps = [&] {
+        for (std::uint32_t i = 0; i < geometry_.submitters; ++i)
+            if (i != submitter && submitters_[i]->sleeper.seen())
+                return true;
+        return false;
+    };
+    while (!stopped() && monotonic_ns() < until_ns && anybody_sleeps())
+        pause(ms);
+}
+
 void Race::lull(std::uint32_t index, Random& random, WindowRacer& racer) {
     SubmitterState& submitter = *submitters_[index];
     const std::uint32_t own = 1U << (index % 32);
@@ -400,10 +424,12 @@ void Race::lull(std::uint32_t index, Random& random, WindowRacer& racer) {
     } else if (!joined && setup_.cookie_in_offset) {
         switch (random.below(8)) {
         case 0:
-            break;
         case 1:
+            synchronous_last(index, random);
+            break;
         case 2:
         case 3:
+        case 4:
             if (!placed_fsync(racer, index, random))
                 sync_file(index, random);
             break;
@@ -421,8 +447,10 @@ void Race::lull(std::uint32_t index, Random& random, WindowRacer& racer) {
     }
     if (joined)
         return;
-    if (setup_.cookie_in_offset)
+    if (setup_.cookie_in_offset) {
         await_given_back(index);
+        await_sleepers(index);
+    }
     still_.fetch_and(~own, std::memory_order_relaxed);
     submitter.after_lull = true;
     if (setup_.cookie_in_offset && knobs_.real("position_ratio") > 0 && random.below(2))

@@ -189,7 +189,7 @@ std::uint32_t Race::length_at_limit(Random& random) const {
         exact + beside[random.below(std::size(beside))], 1, geometry_.max_length));
 }
 
-void Race::draw_request(std::uint32_t index, Random& random) {
+void Race::draw_request(std::uint32_t index, Random& random, double sync_share) {
     Slot& slot = shared_.slots[index];
     if (std::uint32_t keeper = index; load_keeper_.compare_exchange_strong(keeper, max_slots))
         release_load();
@@ -203,7 +203,7 @@ void Race::draw_request(std::uint32_t index, Random& random) {
     slot.device_epoch = shared_.device_epoch.load(std::memory_order_seq_cst);
     const std::uint64_t region_at = index * geometry_.region_bytes;
     slot.is_read = random.chance(knobs_.real("read_ratio"));
-    slot.is_sync = random.chance(sync_ratio_);
+    slot.is_sync = random.chance(sync_share);
     // Files answer EOPNOTSUPP, or take a part of what is not all there.
     slot.nowait =
         setup_.cookie_in_offset && !slot.is_sync && random.chance(knobs_.real("nowait_ratio"));
@@ -347,6 +347,9 @@ void Race::prepare_iocb(std::uint32_t index, std::uint64_t generation) {
 
 void Race::synchronous(std::uint32_t index) {
     Slot& slot = shared_.slots[index];
+    slot.submitted_ns.store(coarse_ns(), std::memory_order_relaxed);
+    slot.submitted_healthy_ns = shared_.healthy_ns();
+    slot.submitted_held_ns = held_ns();
     const iocb& cb = iocbs_[index];
     const iovec* vector = &iovecs_[std::size_t{index} * max_iovecs];
     const int segments = slot.segments > 1 ? static_cast<int>(cb.u.c.nbytes) : 1;
@@ -468,6 +471,34 @@ std::size_t Race::submit_batch(std::vector<std::uint32_t>& slots, Random& random
     return static_cast<std::size_t>(accepted);
 }
 
+// The slot's next request, if it is free and does not rest.
+bool Race::prepare_next(std::uint32_t slot, Random& random, double sync_share) {
+    if (!recycle(slot, random))
+        return false;
+    Slot& s = shared_.slots[slot];
+    std::uint64_t& dwell_until =
+        submitters_[slot / geometry_.depth]->dwell_until[slot % geometry_.depth];
+    if (dwell_until > coarse_ns())
+        return false;
+    if (std::exchange(dwell_until, 0)) {
+        shared_.count(Counter::watched_again);
+        if (auto finding = judge_quiet(s, slot, buffer(slot), "its request ended")) {
+            finding->evidence.push_back(describe_slot(shared_, slot));
+            shared_.count(Counter::late_writes);
+            shared_.report(*finding);
+            fill_canary(s, slot, buffer(slot));
+        }
+    }
+    const std::uint64_t generation = generation_of(s.word.load(std::memory_order_relaxed)) + 1;
+    draw_request(slot, random, sync_share);
+    for (auto* count : {&s.einprogress, &s.ealready, &s.einval, &s.lost_cancels})
+        count->store(0, std::memory_order_relaxed);
+    prepare_iocb(slot, generation);
+    s.word.store(slot_word(generation, s.is_sync ? SlotState::sync : SlotState::idle),
+                 std::memory_order_release);
+    return true;
+}
+
 void Race::submit_loop(std::uint32_t index, Random random) {
     SubmitterState& submitter = *submitters_[index];
     const auto max_batch = static_cast<std::uint32_t>(knobs_.integer("batch"));
@@ -482,37 +513,12 @@ void Race::submit_loop(std::uint32_t index, Random random) {
         for (std::uint32_t i = 0; i < geometry_.depth && batch.size() < wanted; ++i) {
             const std::uint32_t slot = index * geometry_.depth + cursor;
             cursor = (cursor + 1) % geometry_.depth;
-            if (!recycle(slot, random))
+            if (!prepare_next(slot, random, sync_ratio_))
                 continue;
-            Slot& s = shared_.slots[slot];
-            if (submitter.dwell_until[slot % geometry_.depth] > coarse_ns())
-                continue;
-            if (submitter.dwell_until[slot % geometry_.depth]) {
-                submitter.dwell_until[slot % geometry_.depth] = 0;
-                shared_.count(Counter::watched_again);
-                if (auto finding = judge_quiet(s, slot, buffer(slot), "its request ended")) {
-                    finding->evidence.push_back(describe_slot(shared_, slot));
-                    shared_.count(Counter::late_writes);
-                    shared_.report(*finding);
-                    fill_canary(s, slot, buffer(slot));
-                }
-            }
-            const std::uint64_t generation =
-                generation_of(s.word.load(std::memory_order_relaxed)) + 1;
-            draw_request(slot, random);
-            for (auto* count : {&s.einprogress, &s.ealready, &s.einval, &s.lost_cancels})
-                count->store(0, std::memory_order_relaxed);
-            prepare_iocb(slot, generation);
-            s.word.store(slot_word(generation, s.is_sync ? SlotState::sync : SlotState::idle),
-                         std::memory_order_release);
-            if (s.is_sync) {
-                s.submitted_ns.store(coarse_ns(), std::memory_order_relaxed);
-                s.submitted_healthy_ns = shared_.healthy_ns();
-                s.submitted_held_ns = held_ns();
+            if (shared_.slots[slot].is_sync)
                 synchronous(slot);
-            } else {
+            else
                 batch.push_back(slot);
-            }
         }
         if (batch.empty()) {
             submitter.waiting.store(1, std::memory_order_relaxed);

@@ -41,7 +41,8 @@ bool Race::placed_cancel(WindowRacer& racer, Random& random) {
     if (!enlist(racer, random, scarce_outcome() == Sought::win ? 3 : 1))
         return false;
     Calling::place(&racer, Call::io_cancel);
-    cancel_one(racer.target().slot);
+    if (cancel_one(racer.target().slot))
+        racer.cancel_accepted();
     end_placement(racer);
     return true;
 }

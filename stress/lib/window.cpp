@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "lib/futex.h"
+#include "lib/oracles/calls.h"
 #include "lib/window_parts.h"
 
 namespace at {
@@ -107,7 +108,8 @@ void choose_windows(WindowBook& book, const std::vector<Window>& planned,
 
 // --- window control ------------------------------------------------------------------------------
 
-std::unique_ptr<WindowControl> WindowControl::open(SharedRun& run, double aim, double stretch) {
+std::unique_ptr<WindowControl> WindowControl::open(SharedRun& run, double aim, double stretch,
+                                                   bool refuses_cancelled) {
     if (!run.windows.stretches)
         return nullptr;
     const Fd file(::open(device, O_RDWR | O_CLOEXEC));
@@ -131,11 +133,14 @@ std::unique_ptr<WindowControl> WindowControl::open(SharedRun& run, double aim, d
     auto* holds = reinterpret_cast<at_holds*>(memory + header.holds_offset);
     store(holds->stretch_ns, std::uint32_t{AT_HOLD_SPIN_MAX_NS});
     store(holds->stretch_ppm, static_cast<std::uint32_t>(std::lround(stretch * 1e6)));
-    return std::unique_ptr<WindowControl>(new WindowControl(run, aim, memory, header));
+    return std::unique_ptr<WindowControl>(
+        new WindowControl(run, aim, refuses_cancelled, memory, header));
 }
 
-WindowControl::WindowControl(SharedRun& run, double aim, std::byte* memory, const at_header& header)
-    : run_(run), book_(run.windows), aim_(aim), memory_(memory), bytes_(header.total_bytes),
+WindowControl::WindowControl(SharedRun& run, double aim, bool refuses_cancelled, std::byte* memory,
+                             const at_header& header)
+    : run_(run), book_(run.windows), aim_(aim), refuses_cancelled_(refuses_cancelled),
+      memory_(memory), bytes_(header.total_bytes),
       holds_(reinterpret_cast<at_holds*>(memory + header.holds_offset)), began_ns_(monotonic_ns()) {
 }
 
@@ -219,12 +224,23 @@ void WindowControl::harvest_leads(const at_try& last, const Try& own) {
     }
 }
 
+void WindowControl::judge_start(const at_try& last, Try& own) const {
+    if (!own.cancelled_early.exchange(false, std::memory_order_acq_rel))
+        return;
+    if (auto finding = judge_cancelled_early(load(last.phase_ns[AT_START]) != 0)) {
+        finding->evidence.push_back("slot " + std::to_string(own.target.slot) + ", generation " +
+                                    std::to_string(own.target.generation));
+        run_.report(*finding);
+    }
+}
+
 // What the record's last use tells of the lengths: its marks came after the racers had gone.
 void WindowControl::harvest(std::uint32_t record) {
     const at_try& last = holds_->tries[record];
-    const Try& own = tries_[record];
+    Try& own = tries_[record];
     if (!own.number)
         return;
+    judge_start(last, own);
     const Stretch stretch = book_.stretch[own.stretch];
     HeatPair& pair = book_.pair[static_cast<std::size_t>(own.racer)][own.stretch];
     const std::uint64_t from = load(last.phase_ns[stretch.from]);

@@ -51,8 +51,10 @@ struct Target {
 
 class WindowControl {
 public:
-    // nullptr where there is no injector, or no window in the book.
-    static std::unique_ptr<WindowControl> open(SharedRun& run, double aim, double stretch);
+    // nullptr where there is no injector, or no window in the book.  `refuses_cancelled`: a cancel
+    // that is accepted before its request is queued keeps that from being started.
+    static std::unique_ptr<WindowControl> open(SharedRun& run, double aim, double stretch,
+                                               bool refuses_cancelled);
     ~WindowControl();
     WindowControl(const WindowControl&) = delete;
     WindowControl& operator=(const WindowControl&) = delete;
@@ -101,17 +103,20 @@ private:
         bool assembles = false;
         std::uint32_t racers = 0;
         std::atomic<std::uint32_t> assembled{0};
-        std::atomic<std::uint32_t> inside{0};   // racers that have not finished
-        std::atomic<bool> charged{false};       // the hold's bound is in held_ns already
-        std::atomic<std::uint64_t> ready_ns{0}; // a racer that is not waited for has woken
+        std::atomic<std::uint32_t> inside{0};     // racers that have not finished
+        std::atomic<bool> charged{false};         // the hold's bound is in held_ns already
+        std::atomic<bool> cancelled_early{false}; // accepted while the request was not queued yet
+        std::atomic<std::uint64_t> ready_ns{0};   // a racer that is not waited for has woken
         std::atomic<bool> in_use{false};
     };
 
-    WindowControl(SharedRun& run, double aim, std::byte* memory, const at_header& header);
+    WindowControl(SharedRun& run, double aim, bool refuses_cancelled, std::byte* memory,
+                  const at_header& header);
     bool is_tried(const Target& target) const;
     Offer* take_offer(Random& random);
     bool take_record(std::uint32_t& record);
     void harvest(std::uint32_t record);
+    void judge_start(const at_try& last, Try& own) const;
     void harvest_leads(const at_try& last, const Try& own);
     void give_back(Offer& offer);
     void fill(std::uint32_t record, const Target& target, const Offer& lead, std::uint32_t racers,
@@ -122,6 +127,7 @@ private:
     SharedRun& run_;
     WindowBook& book_;
     const double aim_;
+    const bool refuses_cancelled_;
     std::byte* const memory_; // all that the injector maps
     const std::size_t bytes_;
     at_holds* const holds_;
@@ -152,6 +158,8 @@ public:
     const Target& target() const { return target_; }
     void before_call() override;
     void after_call() override;
+    // Its io_cancel() said -EINPROGRESS.
+    void cancel_accepted();
     void finish();
 
 private:

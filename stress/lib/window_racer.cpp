@@ -371,6 +371,16 @@ void WindowRacer::after_call() {
     arrive();
 }
 
+// By the kernel's clock, while the submitter was kept in front of the queue.
+void WindowRacer::cancel_accepted() {
+    const at_hold& hold = try_->hold[1];
+    const std::uint64_t held_ns = load(hold.held_ns);
+    const std::uint64_t released_ns = load(hold.released_ns);
+    if (control_->refuses_cancelled_ && timed_ && held_ns && load(hold.phase) <= AT_QUEUE &&
+        exit_ns_ > held_ns && (!released_ns || exit_ns_ < released_ns))
+        own_->cancelled_early.store(true, std::memory_order_release);
+}
+
 void WindowRacer::account() {
     const Stretch stretch = control_->book_.stretch[placement_.stretch];
     HeatPair& pair = control_->book_.pair[static_cast<std::size_t>(racer_)][placement_.stretch];

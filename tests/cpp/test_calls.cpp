@@ -120,6 +120,11 @@ TEST_CASE("a device has bytes at its beginning") {
     CHECK(named(at::judge_read_at_start(0)) == "contract/nothing-at-start");
 }
 
+TEST_CASE("a request is not started whose cancellation was accepted before it was queued") {
+    CHECK(named(at::judge_cancelled_early(false)).empty());
+    CHECK(named(at::judge_cancelled_early(true)) == "contract/cancelled-early");
+}
+
 TEST_CASE("a removed device is gone, and a module in use stays") {
     CHECK(named(at::judge_call_of_removed("pread", -ENODEV)).empty());
     CHECK(named(at::judge_call_of_removed("pread", -EIO)) == "contract/removed-answers");

@@ -153,6 +153,16 @@ std::optional<Finding> judge_read_at_start(std::int64_t answer) {
     return wrong("contract/nothing-at-start", "a read of the device's first bytes answered 0");
 }
 
+std::optional<Finding> judge_cancelled_early(bool started) {
+    if (!started)
+        return std::nullopt;
+    return Finding{"contract",
+                   "a request was started, and its cancellation had been accepted before it was "
+                   "queued",
+                   "contract/cancelled-early",
+                   {}};
+}
+
 std::optional<Finding> judge_call_of_removed(const std::string& call, std::int64_t answer) {
     if (answer == -ENODEV)
         return std::nullopt;

@@ -74,6 +74,10 @@ std::optional<Finding> judge_file_call(const std::string& call, int error);
 // A read of one byte or more from the device's beginning: bytes or -errno.
 std::optional<Finding> judge_read_at_start(std::int64_t answer);
 
+// A request whose io_cancel() was accepted (-EINPROGRESS) before it was queued: zc_queue() refuses
+// it, where a cancellation does more than to leave a mark (docs/interfaces.md).
+std::optional<Finding> judge_cancelled_early(bool started);
+
 // A call, by what it answered or -errno, to a device that is gone for good.
 std::optional<Finding> judge_call_of_removed(const std::string& call, std::int64_t answer);
 // poll(2), asked for nothing or for room, that returned so long after the device had gone.
