@@ -13,6 +13,7 @@ namespace at::model {
 class Event : public Cell {
 public:
     bool armed() const { return armed_; }
+    bool running() const { return running_; }
 
 protected:
     template <class F>
@@ -76,6 +77,11 @@ public:
     void flush(Location where = Location::current()) {
         might_sleep(where);
         wait_done(where);
+    }
+    // work_busy: queued, or its function has not returned.
+    bool busy(Location where = Location::current()) {
+        exec->point(this, Access::read, "work_busy", where);
+        return armed() || running();
     }
 };
 

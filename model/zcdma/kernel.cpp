@@ -407,6 +407,9 @@ bool at_flush_work(at_work* work, AT_WHERE) {
     work->work->flush(WHERE);
     return true;
 }
+bool at_work_busy(at_work* work, AT_WHERE) {
+    return CHECKED(work)->work->busy(WHERE);
+}
 bool at_cancel_work_sync(at_work* work, AT_WHERE) {
     return CHECKED(work)->work->cancel_sync(WHERE);
 }

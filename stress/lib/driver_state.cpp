@@ -1,10 +1,12 @@
 #include "lib/driver_state.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <sstream>
 
+#include <fcntl.h>
+
 #include "lib/bounded.h"
-#include "lib/system.h"
 
 namespace at {
 
@@ -104,19 +106,51 @@ std::vector<DriverRequest> read_requests(bool* blocked) {
     return all;
 }
 
-std::optional<std::vector<DriverRequest>> requests_now() {
-    const auto text = read_file("/sys/kernel/debug/zcdma/zcdma0/requests");
+RequestsLook::RequestsLook()
+    : file_(open("/sys/kernel/debug/zcdma/zcdma0/requests", O_RDONLY | O_CLOEXEC)) {}
+
+std::optional<std::vector<DriverRequest>> RequestsLook::now() const {
+    const auto text = file_ ? read_rest(file_.get()) : std::nullopt;
     return text ? std::optional(parse_requests(*text)) : std::nullopt;
+}
+
+std::optional<std::vector<DriverRequest>> requests_now() {
+    return RequestsLook().now();
+}
+
+RingState parse_ring(const std::string& text) {
+    Books lines = parse_books(text);
+    const auto count = [&](const char* name) { return static_cast<std::uint64_t>(lines[name]); };
+    RingState ring;
+    ring.halted = count("halted") != 0;
+    ring.gone = count("gone") != 0;
+    ring.starts = count("starts");
+    ring.room_for = count("room_for");
+    ring.busy = count("busy");
+    ring.in_ring = count("in_ring");
+    ring.span = count("span");
+    ring.outside = count("outside");
+    ring.garbled = count("garbled");
+    ring.unrung = count("unrung");
+    ring.reserved = count("reserved");
+    ring.promised = count("promised");
+    ring.hoarded = count("hoarded");
+    ring.unowned = count("unowned");
+    ring.untimed = count("untimed");
+    ring.stranded = count("stranded");
+    ring.live = count("live");
+    ring.listed = count("listed");
+    ring.unordered = count("unordered");
+    ring.queued_reads = lines["queued_reads"];
+    ring.queued_writes = lines["queued_writes"];
+    ring.text = text;
+    std::replace(ring.text.begin(), ring.text.end(), '\n', ' ');
+    return ring;
 }
 
 std::optional<RingState> ring_now() {
     const auto text = read_file("/sys/kernel/debug/zcdma/zcdma0/ring");
-    if (!text)
-        return std::nullopt;
-    Books ring = parse_books(*text);
-    return RingState{ring["halted"] != 0, ring["gone"] != 0,
-                     static_cast<std::uint64_t>(ring["starts"]),
-                     static_cast<std::uint64_t>(ring["room_for"])};
+    return text ? std::optional(parse_ring(*text)) : std::nullopt;
 }
 
 std::string where_it_stands(const DriverRequest& request) {

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "lib/system.h"
+
 namespace at {
 
 using Books = std::map<std::string, std::int64_t>;
@@ -28,8 +30,16 @@ struct RingState {
     bool gone = false;          // none will be
     std::uint64_t starts = 0;   // of the engine: the same in two looks, it was not started between
     std::uint64_t room_for = 0; // a request, by its number, that waits although it fits; 0: none
+    // What is to add up, in the words of that file (docs/interfaces.md).
+    std::uint64_t busy = 0, in_ring = 0, span = 0, outside = 0, garbled = 0, unrung = 0;
+    std::uint64_t reserved = 0, promised = 0, hoarded = 0;
+    std::uint64_t unowned = 0, untimed = 0, stranded = 0;
+    std::uint64_t live = 0, listed = 0, unordered = 0;
+    std::int64_t queued_reads = 0, queued_writes = 0;
+    std::string text; // all of it, in one line
 };
 
+RingState parse_ring(const std::string& text);
 Books parse_books(const std::string& text);
 std::vector<DriverRequest> parse_requests(const std::string& text);
 
@@ -40,6 +50,16 @@ std::vector<DriverRequest> read_requests(bool* blocked = nullptr);
 // Of the first device alone; nullopt: it is not zcdma.  Not by a child, as the two above: a fork
 // holds up whoever touches a page.
 std::optional<std::vector<DriverRequest>> requests_now();
+// Opened before the moment that it looks at, so that this takes one system call (fs/seq_file.c
+// shows what is there at the read).  One look.
+class RequestsLook {
+public:
+    RequestsLook();
+    std::optional<std::vector<DriverRequest>> now() const;
+
+private:
+    Fd file_;
+};
 // The same.
 std::optional<RingState> ring_now();
 

@@ -13,6 +13,7 @@
 #include "lib/futex.h"
 #include "lib/oracles/calls.h"
 #include "lib/oracles/leak.h"
+#include "lib/oracles/ring.h"
 
 namespace at {
 
@@ -169,6 +170,7 @@ public:
             return;
         looked_ns_ = now;
         const RingState ring = ring_now().value_or(RingState{});
+        tell(judge_ring(ring));
         std::map<std::uint64_t, Since> still;
         if (ring.room_for)
             tell(judge_passed_over(waited(still, ring.room_for, passed_over_)));
@@ -182,7 +184,7 @@ public:
     }
 
 private:
-    static constexpr std::uint64_t look_every_ns = 10 * ms; // it takes the driver's lock
+    static constexpr std::uint64_t look_every_ns = 4 * ms; // it takes the driver's lock
 
     // Since when it has been there, in each look.
     std::uint64_t waited(std::map<std::uint64_t, Since>& still, std::uint64_t request,

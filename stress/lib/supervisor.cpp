@@ -27,6 +27,7 @@
 #include "lib/oracles/lost_update.h"
 #include "lib/oracles/module_left.h"
 #include "lib/oracles/module_memory.h"
+#include "lib/oracles/ring.h"
 #include "lib/oracles/timing.h"
 #include "lib/random.h"
 #include "lib/scenario.h"
@@ -45,7 +46,7 @@ using std::chrono::milliseconds;
 
 constexpr std::uint64_t ms = 1000000;
 constexpr milliseconds tick{10};
-constexpr milliseconds death_tick{1}; // what outlives a process does so for a short time
+constexpr milliseconds death_tick{2}; // what outlives a process does so for a short time
 constexpr std::uint64_t progress_ns = 100 * ms;
 constexpr std::uint64_t requests_ns = 20 * ms; // what a guest that dies has not told is little
 constexpr std::uint64_t scan_ns = 50 * ms;
@@ -67,6 +68,7 @@ constexpr std::uint64_t silence_told_ns = 1200 * ms;
 // is woken by a kill runs within it.
 constexpr std::uint64_t killed_look_ns = 20 * ms;
 constexpr std::uint64_t killed_again_ns = 100 * ms;
+constexpr std::uint64_t ring_silence_ns = 50 * ms;
 constexpr milliseconds shell_bound{20000};
 // A turn of the sites waits for every CPU.
 constexpr std::uint64_t site_silence_ns = 300 * ms;
@@ -473,8 +475,20 @@ private:
         judge_death();
     }
 
+    // The racer that does it has ended (Race::watch_sleepers()).  Whoever holds the driver's lock
+    // for good keeps a CPU.
+    void look_at_ring() {
+        std::uint32_t cpu = 0;
+        if (!drives_zcdma() || heartbeats_->longest_silence_ns(cpu) > ring_silence_ns)
+            return;
+        if (const auto ring = ring_now())
+            if (const auto finding = judge_ring(*ring))
+                run_.report(*finding);
+    }
+
     // Of a process that ends by its own hand; its driver's requests say whom it waits for.
     void look_at_the_killed() {
+        look_at_ring();
         const std::uint64_t healthy = heartbeats_->healthy_ns();
         if (!next_killed_look_ns_)
             next_killed_look_ns_ = healthy + killed_look_ns;

@@ -51,13 +51,15 @@ std::uint64_t coarse_ns() {
 }
 
 std::optional<std::string> read_file(const std::string& path, std::size_t max_bytes) {
-    Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    if (!fd)
-        return std::nullopt;
+    const Fd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    return fd ? read_rest(fd.get(), max_bytes) : std::nullopt;
+}
+
+std::optional<std::string> read_rest(int fd, std::size_t max_bytes) {
     std::string text;
     char chunk[16384];
     while (text.size() < max_bytes) {
-        const ssize_t got = read(fd.get(), chunk, sizeof chunk);
+        const ssize_t got = read(fd, chunk, sizeof chunk);
         if (got < 0 && errno == EINTR)
             continue;
         if (got < 0)

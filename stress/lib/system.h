@@ -63,6 +63,8 @@ std::uint64_t coarse_ns();
 
 // All of a small file; nullopt when it cannot be opened or read.
 std::optional<std::string> read_file(const std::string& path, std::size_t max_bytes = 1 << 20);
+// From where an open file stands to its end.
+std::optional<std::string> read_rest(int fd, std::size_t max_bytes = 1 << 20);
 // The kernel's function in which a thread of this process sleeps (/proc/PID/task/TID/wchan,
 // fs/proc/base.c, proc_pid_wchan()); "0": it does not.
 std::string sleeps_in(pid_t thread);

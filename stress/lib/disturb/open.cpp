@@ -47,8 +47,8 @@ void read_some(Race& race, int fd, std::vector<std::byte>& memory, Random& rando
 
 // An asynchronous request holds its file beyond its event (fs/aio.c, iocb_destroy()): of others
 // alone this thread's close() is the file's last.
-void look_for_left(Race& race) {
-    for (const DriverRequest& request : requests_now().value_or(std::vector<DriverRequest>{}))
+void look_for_left(Race& race, const RequestsLook& look) {
+    for (const DriverRequest& request : look.now().value_or(std::vector<DriverRequest>{}))
         if (request.sync && request.thread == gettid())
             race.shared().report(left_by_close(request));
 }
@@ -90,12 +90,13 @@ void open_loop(Race& race, std::uint32_t index, Random random) {
             read_some(race, fd.get(), memory, random);
         else
             read_and_cancel(fd.get(), reads, memory, random);
+        const RequestsLook look;
         {
             const Calling calling(Call::close);
             fd.reset();
         }
         if (synchronous)
-            look_for_left(race);
+            look_for_left(race, look);
         if (loaded)
             race.disturbed(Counter::opened_inflight);
     }

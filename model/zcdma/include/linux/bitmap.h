@@ -1,2 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0 */
+#ifndef AT_BITMAP_H
+#define AT_BITMAP_H
+
 #include <linux/slab.h>
+
+static inline unsigned int bitmap_weight(const unsigned long *map, unsigned int bits)
+{
+	unsigned int weight = 0;
+	unsigned int i;
+
+	for (i = 0; i < (bits + 63) / 64; i++)
+		weight += (unsigned int)__builtin_popcountl(map[i]);
+	return weight;
+}
+
+#endif

@@ -71,6 +71,7 @@ struct workqueue_struct;
 #define destroy_workqueue(wq)		at_destroy_workqueue(wq, AT_HERE)
 #define queue_work(wq, w)		at_queue_work(wq, (w)->work, AT_HERE)
 #define flush_work(w)			at_flush_work((w)->work, AT_HERE)
+#define work_busy(w)			at_work_busy((w)->work, AT_HERE)
 #define cancel_work_sync(w)		at_cancel_work_sync((w)->work, AT_HERE)
 
 #define nr_cpu_ids			2

@@ -99,6 +99,7 @@ struct workqueue_struct *at_alloc_workqueue(AT_WHERE);
 void at_destroy_workqueue(struct workqueue_struct *wq, AT_WHERE);
 bool at_queue_work(struct workqueue_struct *wq, struct at_work *work, AT_WHERE);
 bool at_flush_work(struct at_work *work, AT_WHERE);
+bool at_work_busy(struct at_work *work, AT_WHERE);
 bool at_cancel_work_sync(struct at_work *work, AT_WHERE);
 int at_call_single_async(struct at_csd *csd, AT_WHERE);
 void at_rcu_read_lock(AT_WHERE);
