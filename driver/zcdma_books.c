@@ -269,8 +269,8 @@ static int ring_show(struct seq_file *m, void *unused)
 		   room_for);
 	seq_printf(m, "busy %u\nin_ring %u\nspan %u\noutside %u\ngarbled %u\nunrung %u\n", busy,
 		   books.in_ring, span, books.outside, books.garbled, books.unrung);
-	seq_printf(m, "reserved %u\npromised %u\nhoarded %u\n", reserved, books.promised,
-		   books.hoarded);
+	seq_printf(m, "size %u\nreserved %u\npromised %u\nhoarded %u\n", dev->size, reserved,
+		   books.promised, books.hoarded);
 	seq_printf(m, "unowned %u\nuntimed %u\nstranded %u\n", books.unowned, books.untimed,
 		   books.stranded);
 	seq_printf(m, "live %u\nlisted %u\nunordered %u\nqueued_reads %d\nqueued_writes %d\n", live,

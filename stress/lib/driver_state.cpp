@@ -132,6 +132,7 @@ RingState parse_ring(const std::string& text) {
     ring.outside = count("outside");
     ring.garbled = count("garbled");
     ring.unrung = count("unrung");
+    ring.size = count("size");
     ring.reserved = count("reserved");
     ring.promised = count("promised");
     ring.hoarded = count("hoarded");

@@ -10,7 +10,7 @@ namespace {
 at::RingState sound() {
     return at::parse_ring(
         "halted 0\ngone 0\nstarts 3\nroom_for 0\nbusy 5\nin_ring 5\nspan 7\n"
-        "outside 0\ngarbled 0\nunrung 0\nreserved 2\npromised 2\nhoarded 0\nunowned 0\n"
+        "outside 0\ngarbled 0\nunrung 0\nsize 16\nreserved 2\npromised 2\nhoarded 0\nunowned 0\n"
         "untimed 0\nstranded 0\nlive 3\nlisted 3\nunordered 0\n"
         "queued_reads 1\nqueued_writes 2\n");
 }
@@ -45,6 +45,7 @@ TEST_CASE("what the driver's lock guards adds up") {
         {"ledger/ring/outside", [](at::RingState& ring) { ring.span = 4; }},
         {"ledger/ring/garbled", [](at::RingState& ring) { ring.garbled = 1; }},
         {"ledger/ring/unrung", [](at::RingState& ring) { ring.unrung = 4294967295; }},
+        {"ledger/ring/oversold", [](at::RingState& ring) { ring.span = 15; }},
         {"ledger/ring/reserved", [](at::RingState& ring) { ring.reserved = 0; }},
         {"ledger/ring/hoarded", [](at::RingState& ring) { ring.hoarded = 1; }},
         {"ledger/ring/unowned", [](at::RingState& ring) { ring.unowned = 1; }},

@@ -19,6 +19,8 @@ constexpr Rule rules[] = {
      [](const RingState& ring) { return ring.garbled != 0; }},
     {"ledger/ring/unrung", "descriptors are in the ring, and the engine was not told",
      [](const RingState& ring) { return ring.unrung != 0; }},
+    {"ledger/ring/oversold", "more descriptors are given away and set aside than the ring has",
+     [](const RingState& ring) { return ring.span + ring.reserved > ring.size; }},
     {"ledger/ring/reserved", "descriptors are set aside, and nobody has them",
      [](const RingState& ring) { return ring.reserved != ring.promised; }},
     {"ledger/ring/hoarded", "descriptors are set aside for a request that needs none",
