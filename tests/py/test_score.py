@@ -75,14 +75,14 @@ def test_no_two_cells_of_a_cancel_mode_draw_out_the_same_instructions() -> None:
             theirs = shared.setdefault(key, set())
             assert first == len(theirs)
             theirs |= set(range(first, first + count))
-    assert {path for path, *_ in shared} == {"recovery", "removal", "writeback"}
+    assert {path for path, *_ in shared} == {"recovery", "writeback"}
     assert sites.order_of(parse("scenario melee; seed 5")) == (5, 0)
 
 
 def test_the_rows_that_show_most_are_visited_once_in_haste() -> None:
     hasty = [cell for cell in cells() if cell.id.endswith("-hasty")]
     assert hasty == cells()[: len(search.FIRST_PLANS)]
-    assert {plan for plan in search.FIRST_PLANS for cell in hasty if plan in cell.id} == set(search.FIRST_PLANS)
+    assert [plan for cell in hasty for plan in search.FIRST_PLANS if plan in cell.id] == [*search.FIRST_PLANS]
     assert all("time=1000ms" in str(cell.plan) and cell.cpus == 2 for cell in hasty)
     assert not {str(cell.plan.seed) for cell in hasty} & {str(cell.plan.seed) for cell in cells()[len(hasty) :]}
 
@@ -98,9 +98,12 @@ def test_each_round_visits_every_row_once() -> None:
     first_round = ordered[: len(rows)]
     begun = first_round[: len(search.NEXT)]
     assert {name for name in search.NEXT for cell in begun if name in cell.id} == set(search.NEXT)
-    following = first_round[len(begun) :][: len(search.FIRST_PLANS)]
+    again = {plan for plan in search.FIRST_PLANS if f"-{search.FIRST}{plan}" not in search.LATE}
+    following = first_round[len(begun) :][: len(again)]
     assert all(cell.plan.scenario.name == search.FIRST for cell in following)
-    assert {plan for plan in search.FIRST_PLANS for cell in following if plan in cell.id} == set(search.FIRST_PLANS)
+    assert {plan for plan in search.FIRST_PLANS for cell in following if plan in cell.id} == again
+    ending = [any(name in cell.id for name in (*search.LATE, *search.LAST)) for cell in first_round]
+    assert ending == sorted(ending) and sum(ending) > len(search.LATE)
     assert {cell.cpus for cell in ordered[: len(rows)]} == {2} and {cell.cpus for cell in ordered} == {1, 2}
     assert all(cell.end_at_finding for cell in ordered)
     assert all(cell.mutant == ONE.mutant and cell.id.endswith("-m-s7") for cell in ordered)
