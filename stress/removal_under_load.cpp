@@ -218,7 +218,7 @@ bool replace_device(at::Race& race, Sleepers& sleepers, at::Random& random, std:
     race.begin_replacement();
     run.count(at::Counter::removals);
     if (random.below(2)) {
-        // What was waited for an idle device is not spoilt.
+        // One that was waited for until it was idle goes so.
         const std::uint32_t moment = race.blind() || !loaded ? 0 : random.below(4);
         if (moment == 1)
             await_halt(race);

@@ -60,7 +60,7 @@ public:
 private:
     Fd file_;
 };
-// The same.
+// As requests_now().
 std::optional<RingState> ring_now();
 
 // "request in phase queue, reference engine not returned"

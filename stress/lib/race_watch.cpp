@@ -156,10 +156,10 @@ private:
     std::map<std::uint64_t, Kept> kept_; // by cookie
 };
 
-// Looks at who waits in the driver for what will not come: the first for descriptors, although they
-// are there, and anybody of a device that is gone.  Whoever makes room begins him, and whoever
-// finds the device gone answers all; only the work that reaps cancelled requests takes a moment for
-// it.
+// Looks at what the driver's lock guards, and at who waits in the driver for what will not come:
+// the first for descriptors, although they are there, and anybody of a device that is gone. Whoever
+// makes room begins him, and whoever finds the device gone answers all; only the work that reaps
+// cancelled requests takes a moment for it.
 class Race::WaitWatch {
 public:
     explicit WaitWatch(Race& race) : race_(race), offered_(ring_now()) {}
