@@ -127,8 +127,9 @@ def in_order(cells: Sequence[matrix.Cell], seed: int, first: str = FIRST) -> lis
 
 def _other_sites_each(cells: Iterable[matrix.Cell], seed: int) -> list[matrix.Cell]:
     """Cells that draw instructions out, in one order of the search's: each goes on where the last one with its
-    path, cancel mode and CPUs ended, since what a mode does not pass it cannot draw out. Drawn anew in each cell, four of ten
-    of the heaviest would be left out in the six cells that a mode has in a minute, and the others come twice."""
+    path, cancel mode and CPUs ended, since what a mode does not pass it cannot draw out. Drawn anew in each
+    cell, four of ten of the heaviest would be left out in the six cells that a mode has in a minute, and the
+    others come twice."""
     drawn: Counter[tuple[str, str, int, str | None]] = Counter()
     others = []
     for cell in cells:

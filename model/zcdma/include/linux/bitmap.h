@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-#ifndef AT_BITMAP_H
-#define AT_BITMAP_H
+/* Bits of a map, as <linux/bitmap.h> counts them */
+#ifndef MODEL_LINUX_BITMAP_H
+#define MODEL_LINUX_BITMAP_H
 
 #include <linux/slab.h>
 
