@@ -321,16 +321,19 @@ void sweep_context(SharedRun& run, std::uint32_t index, std::uint32_t slots) {
     }
 }
 
+void end_context(SharedRun& run, std::uint32_t index) {
+    ContextSlot& context = run.contexts[index];
+    if (context.state.load(std::memory_order_acquire) != ContextState::live)
+        return;
+    context.state.store(ContextState::dying, std::memory_order_seq_cst);
+    if (const int answer = destroy_call(id_of(context)))
+        report_answer(run, "io_destroy", "destroy", answer, " for a live context");
+    context.state.store(ContextState::dead, std::memory_order_seq_cst);
+}
+
 void end_contexts(SharedRun& run, std::uint32_t contexts) {
-    for (std::uint32_t i = 0; i < contexts; ++i) {
-        ContextSlot& context = run.contexts[i];
-        if (context.state.load(std::memory_order_acquire) != ContextState::live)
-            continue;
-        context.state.store(ContextState::dying, std::memory_order_seq_cst);
-        if (const int answer = destroy_call(id_of(context)))
-            report_answer(run, "io_destroy", "destroy", answer, " for a live context");
-        context.state.store(ContextState::dead, std::memory_order_seq_cst);
-    }
+    for (std::uint32_t i = 0; i < contexts; ++i)
+        end_context(run, i);
 }
 
 } // namespace at

@@ -63,7 +63,9 @@ std::optional<std::uint32_t> context_to_meet_at(const SharedRun& run);
 // After Destruction::ended: the first `slots` slots' requests whose events went with the ring.
 void sweep_context(SharedRun& run, std::uint32_t context, std::uint32_t slots);
 
-// Destroys every live context; nothing is in flight.
+// Destroys a live context; nothing is in flight.
+void end_context(SharedRun& run, std::uint32_t index);
+// All of them, one after another.
 void end_contexts(SharedRun& run, std::uint32_t contexts);
 
 } // namespace at

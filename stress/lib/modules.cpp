@@ -258,6 +258,20 @@ std::string choose_preemption(const std::string& mode) {
     return before;
 }
 
+namespace {
+constexpr char expedited[] = "/sys/kernel/rcu_expedited";
+}
+
+HastyGracePeriods::HastyGracePeriods() : before_(read_file(expedited).value_or("")) {
+    if (!before_.empty() && !write_file(expedited, "1\n"))
+        before_.clear();
+}
+
+HastyGracePeriods::~HastyGracePeriods() {
+    if (!before_.empty())
+        write_file(expedited, before_);
+}
+
 std::string read_sites() {
     return bounded_read(std::string(injector) + "sites", file_bound).text;
 }

@@ -43,6 +43,19 @@ bool optimise_probes(bool optimise);
 // Where the kernel is preempted: "none", "voluntary" or "full" (CONFIG_PREEMPT_DYNAMIC,
 // kernel/sched/debug.c, sched_dynamic_show()).  What was so before; empty: it cannot be chosen.
 std::string choose_preemption(const std::string& mode);
+// While it lives, synchronize_rcu() asks the CPUs instead of waiting for them (kernel/rcu/tree.c,
+// rcu_gp_is_expedited()): loading, unloading and the end of the probes wait for ten grace periods, and
+// no race goes on beside them.  call_rcu() takes its time all the same; a real-time kernel refuses.
+class HastyGracePeriods {
+public:
+    HastyGracePeriods();
+    ~HastyGracePeriods();
+    HastyGracePeriods(const HastyGracePeriods&) = delete;
+    HastyGracePeriods& operator=(const HastyGracePeriods&) = delete;
+
+private:
+    std::string before_; // empty: it cannot be chosen
+};
 // The injector's file: what became of each.
 std::string read_sites();
 // The `faults` member of a result; fired in total is added to `fired`.

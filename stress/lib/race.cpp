@@ -274,6 +274,19 @@ bool Race::run() {
     return shared_.harness_errors.load(std::memory_order_acquire) == 0;
 }
 
+// Each waits for a grace period (fs/aio.c, free_ioctx_users() by way of percpu_ref_kill()): side by
+// side.
+void Race::end_contexts() {
+    const std::uint32_t at_once = std::min(geometry_.contexts, 4U);
+    threads_.clear();
+    start(Role::destroyer, at_once, [this, at_once](std::uint32_t first, Random) {
+        for (std::uint32_t i = first; i < geometry_.contexts; i += at_once)
+            end_context(shared_, i);
+    });
+    for (std::thread& thread : threads_)
+        thread.join();
+}
+
 void Race::drain() {
     shared_.stage.store(Stage::draining, std::memory_order_release);
     shared_.stop.store(1, std::memory_order_release);
@@ -305,7 +318,7 @@ void Race::drain() {
         submitters_[slot / geometry_.depth]->dwell_until[slot % geometry_.depth] = 0;
         recycle(slot, random);
     }
-    end_contexts(shared_, geometry_.contexts);
+    end_contexts();
     for (std::uint32_t slot = 0; slot < geometry_.slots; ++slot)
         if (auto finding =
                 judge_quiet_all(slot, buffer(slot), geometry_.buffer_stride, "its request ended")) {

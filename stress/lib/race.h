@@ -154,6 +154,7 @@ private:
                std::uint32_t first_stream = 0);
     bool contended() const;
     void drain();
+    void end_contexts();
 
     void submit_loop(std::uint32_t index, Random random);
     void cancel_loop(std::uint32_t index, Random random);

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstring>
 #include <new>
+#include <optional>
 #include <set>
 
 #include <fcntl.h>
@@ -128,11 +129,13 @@ public:
     json conduct() {
         prctl(PR_SET_CHILD_SUBREAPER, 1); // of processes that share the stressor's mm
         stage("modules");
+        std::optional<HastyGracePeriods> hasty;
         if (!request_.shared) {
+            hasty.emplace();
             system_before_ = read_system_books();
             // Counted before the first run or after the last: it takes a tenth of a second.
             slabs_before_ = slabs_counted.empty() ? count_kmalloc_objects() : slabs_counted;
-            before_modules_ = read_kernel_places();
+            before_modules_ = read_kernel_places(nullptr);
         }
         for (const ModuleFile& module : request_.modules)
             load(module, setup_.bound.knobs.module_parameters());
@@ -155,12 +158,15 @@ public:
         if (S_ISCHR(status.st_mode) && !request_.shared && !request_.modules.empty() &&
             !request_.modules.back().keep)
             setup_.module = request_.modules.back().name;
+        hasty.reset();
         for (std::int64_t life = 1;; ++life) {
             live();
             if (life == lives_ || !go_on())
                 break;
             next_life();
         }
+        if (!request_.shared)
+            hasty.emplace();
         if (sites_placed_) {
             site_turns_.remove();
             for (const Finding& finding : judge_lost_updates(site_turns_.counts()))
@@ -669,6 +675,7 @@ private:
 
     // The last module is the target's.  Its books begin anew, and so do the totals held to them.
     void reload() {
+        const HastyGracePeriods hasty;
         site_turns_.remove(); // a probe that its module leaves behind is dead, and stays so
         if (!unload_one())
             return;
@@ -732,7 +739,8 @@ private:
 
     std::vector<Finding> left_of_modules() const {
         return gone_.empty() ? std::vector<Finding>()
-                             : judge_module_left(read_kernel_places(), before_modules_, gone_);
+                             : judge_module_left(read_kernel_places(&before_modules_),
+                                                 before_modules_, gone_);
     }
 
     std::vector<Finding> left_in_memory() const {

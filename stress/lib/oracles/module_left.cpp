@@ -1,6 +1,5 @@
 #include "lib/oracles/module_left.h"
 
-#include <algorithm>
 #include <cctype>
 #include <cstdlib>
 #include <filesystem>
@@ -31,13 +30,6 @@ std::set<std::string> names_of(const std::vector<ModuleRange>& gone) {
     for (const ModuleRange& range : gone)
         names.insert(range.name);
     return names;
-}
-
-// By its id and its name.
-bool was_there(const std::string& stat, const std::vector<std::string>& before) {
-    const std::string who = stat.substr(0, stat.rfind(')') + 1);
-    return std::any_of(before.begin(), before.end(),
-                       [&](const std::string& each) { return begins_with(each, who); });
 }
 
 Finding left(const std::string& module, const char* kind, const char* what,
@@ -79,15 +71,20 @@ std::vector<LeftMapping> left_mappings(const std::string& vmallocinfo, const std
     return found;
 }
 
-KernelPlaces read_kernel_places() {
+KernelPlaces read_kernel_places(const KernelPlaces* before) {
     KernelPlaces places;
     std::error_code error;
     for (const char* folder : folders)
         for (const auto& entry : std::filesystem::directory_iterator(folder, error))
             places.paths.insert(entry.path());
-    for (const auto& entry : std::filesystem::directory_iterator("/proc", error))
-        if (std::isdigit(static_cast<unsigned char>(entry.path().filename().string()[0])))
+    for (const auto& entry : std::filesystem::directory_iterator("/proc", error)) {
+        const std::string pid = entry.path().filename();
+        if (!std::isdigit(static_cast<unsigned char>(pid[0])))
+            continue;
+        places.tasks.insert(pid);
+        if (before && !before->tasks.count(pid))
             places.stats.push_back(read_file(entry.path() / "stat").value_or(""));
+    }
     places.vmallocinfo = read_file("/proc/vmallocinfo", most_bytes).value_or("");
     // ENODATA where it cannot be counted
     if (const auto counted = read_file("/sys/kernel/debug/fail_injector/dma-coherent"))
@@ -104,8 +101,7 @@ std::vector<Finding> judge_module_left(const KernelPlaces& now, const KernelPlac
                 !before.paths.count(path))
                 findings.push_back(left(module, "name", "a name", path));
         for (const std::string& stat : now.stats)
-            if (const std::string thread = thread_of_module(stat, module);
-                !thread.empty() && !was_there(stat, before.stats))
+            if (const std::string thread = thread_of_module(stat, module); !thread.empty())
                 findings.push_back(left(module, "thread", "a thread", thread));
     }
     for (const LeftMapping& mapping : left_mappings(now.vmallocinfo, before.vmallocinfo, gone))

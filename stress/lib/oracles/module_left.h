@@ -34,11 +34,13 @@ std::vector<LeftMapping> left_mappings(const std::string& vmallocinfo, const std
 // Where modules leave something, at one moment.
 struct KernelPlaces {
     std::set<std::string> paths;    // of folders where modules make names
-    std::vector<std::string> stats; // /proc/PID/stat of each task
+    std::set<std::string> tasks;    // by PID: none is given twice in the time of a cell
+    std::vector<std::string> stats; // /proc/PID/stat of each that was not there before
     std::string vmallocinfo;
     std::int64_t coherent = 0; // DMA buffers of modules with marks (fault/coherent.c)
 };
-KernelPlaces read_kernel_places();
+// `before`: null for the first look.
+KernelPlaces read_kernel_places(const KernelPlaces* before);
 
 // What modules that are gone have left; `before` is what was there when they were loaded.
 std::vector<Finding> judge_module_left(const KernelPlaces& now, const KernelPlaces& before,
