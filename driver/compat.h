@@ -10,9 +10,11 @@
 #include <linux/hrtimer.h>
 #include <linux/mm.h>
 #include <linux/platform_device.h>
+#include <linux/sched.h>
 #include <linux/timer.h>
 #include <linux/uio.h>
 #include <linux/version.h>
+#include <linux/wait.h>
 
 /* fs/aio.c: ki_complete lost its third argument in 5.16 (res2 is 0 since). */
 static inline void zc_ki_complete(struct kiocb *iocb, long res)
@@ -113,6 +115,32 @@ static inline void zc_hrtimer_setup(struct hrtimer *timer,
 	hrtimer_init(timer, CLOCK_MONOTONIC, mode);
 	timer->function = function;
 #endif
+}
+
+/* task_struct.state was renamed in 5.14. */
+static inline bool zc_is_asleep(struct task_struct *task)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(5, 14, 0)
+	unsigned int state = READ_ONCE(task->__state);
+#else
+	unsigned int state = READ_ONCE(task->state);
+#endif
+
+	return (state & TASK_NORMAL) && !READ_ONCE(task->on_rq);
+}
+
+/* Is there one that a wake-up would take off the queue (autoremove_wake_function())? */
+static inline bool zc_somebody_sleeps(struct wait_queue_head *queue)
+{
+	struct wait_queue_entry *entry;
+	unsigned long flags;
+	bool sleeps = false;
+
+	spin_lock_irqsave(&queue->lock, flags);
+	list_for_each_entry(entry, &queue->head, entry)
+		sleeps |= zc_is_asleep(entry->private);
+	spin_unlock_irqrestore(&queue->lock, flags);
+	return sleeps;
 }
 
 /* A platform driver's remove returned int until 6.11. */

@@ -57,6 +57,7 @@ static __always_inline int zc_mark_fails(enum at_phase phase, u32 cookie)
 
 #include "zcdma_pages.c"
 #include "zcdma_request.c"
+#include "zcdma_looks.c"
 #include "zcdma_books.c"
 
 static char *engine = "soft";
@@ -95,6 +96,9 @@ MODULE_PARM_DESC(ack_ns, "soft engine: from a stop or reset to its acknowledgeme
 static int engine_cpu = -1;
 module_param(engine_cpu, int, 0444);
 MODULE_PARM_DESC(engine_cpu, "soft engine: CPU of its timer, -1: any");
+unsigned int zc_look_ns;
+module_param_named(look_ns, zc_look_ns, uint, 0444);
+MODULE_PARM_DESC(look_ns, "from one look at what the lock guards to the next, 10000..10^9, 0: none");
 static bool poll_wake;
 module_param(poll_wake, bool, 0444);
 MODULE_PARM_DESC(poll_wake, "wake the queues from inside ->poll");
@@ -391,6 +395,15 @@ static struct device *zc_dma_device(struct platform_device *pdev)
 	return zc_is_edu() ? pdev->dev.parent : &pdev->dev;
 }
 
+static void zc_line(void *arg)
+{
+	struct zc_dev *dev = arg;
+
+	atomic_inc(&dev->interrupted);
+	zc_interrupt(dev);
+	atomic_dec(&dev->interrupted);
+}
+
 static struct zc_dev *zc_new_dev(struct platform_device *pdev)
 {
 	struct zc_dev *dev = kzalloc(sizeof(*dev), GFP_KERNEL);
@@ -432,7 +445,7 @@ static int zcdma_probe(struct platform_device *pdev)
 		.irq_gap_ns = irq_gap_ns,
 		.ack_ns = ack_ns,
 		.cpu = engine_cpu,
-		.interrupt = zc_interrupt,
+		.interrupt = zc_line,
 	};
 	struct zc_dev *dev;
 	int err;
@@ -533,7 +546,7 @@ static bool zc_parameters_valid(void)
 	       zc_timeout_ms >= 1 && zc_timeout_ms <= 60000 &&
 	       zc_stop_ms >= 1 && zc_stop_ms <= 1000 && latency_ns <= NSEC_PER_SEC &&
 	       burst >= 1 && burst <= 256 && irq_gap_ns <= NSEC_PER_SEC && ack_ns <= NSEC_PER_SEC &&
-	       engine_cpu >= -1 &&
+	       (!zc_look_ns || (zc_look_ns >= 10000 && zc_look_ns <= NSEC_PER_SEC)) && engine_cpu >= -1 &&
 	       (engine_cpu < 0 || (engine_cpu < nr_cpu_ids && cpu_online(engine_cpu))) &&
 	       (int)zc_parse_cancel(cancel) >= 0;
 }

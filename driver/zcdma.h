@@ -190,6 +190,8 @@ struct zc_dev {
 	atomic_long_t mapped_descs;
 	atomic64_t counts[ZC_NR_COUNTS];
 	struct dentry *books;
+	atomic_t interrupted;		/* handlers under way */
+	struct zc_look *look;
 };
 
 static inline void zc_count(struct zc_dev *dev, enum zc_count which)
@@ -208,7 +210,7 @@ static inline void zc_write(struct zc_dev *dev, enum zcdma_reg reg, u32 value)
 }
 
 /* zcdma.c: module parameters and the hooks of the fault injector */
-extern unsigned int zc_timeout_ms, zc_stop_ms;
+extern unsigned int zc_timeout_ms, zc_stop_ms, zc_look_ns;
 
 /* zcdma_pages.c: user memory and the bus */
 int zc_pin(struct zc_req *req, struct iov_iter *iter);
@@ -233,6 +235,10 @@ void zc_dirty_work(struct work_struct *work);
 void zc_start_engine(struct zc_dev *dev);
 unsigned long zc_patience(void);
 void zc_file_put(struct zc_file *file);
+
+/* zcdma_looks.c */
+void zc_looks_begin(struct zc_dev *dev);
+void zc_looks_end(struct zc_dev *dev);
 
 /* zcdma_books.c */
 void zc_books_init(void);

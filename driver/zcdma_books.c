@@ -7,7 +7,6 @@
  * drift from what it counts.  Pages and descriptors have counters of their
  * own, so that one that is lost with its request freed is seen too.
  */
-#include <linux/bitmap.h>
 #include <linux/debugfs.h>
 #include <linux/ktime.h>
 #include <linux/seq_file.h>
@@ -147,138 +146,6 @@ static int engine_show(struct seq_file *m, void *unused)
 }
 DEFINE_SHOW_ATTRIBUTE(engine);
 
-/* What is to add up whenever dev->lock is free. */
-struct ring_books {
-	u32 in_ring;	/* descriptors of the requests in the ring */
-	u32 outside;	/* of these requests, not between clean and tail */
-	u32 garbled;	/* … with a descriptor or a cancel word that says something else */
-	u32 promised;	/* descriptors that requests have set aside */
-	u32 hoarded;	/* … by requests that have theirs, or need none any more */
-	u32 unowned;	/* listed without the engine's reference */
-	u32 untimed;	/* neither expired nor with a timer that will run */
-	u32 stranded;	/* wait for a work that nobody has queued */
-	u32 listed;	/* live requests */
-	u32 unordered;	/* … behind a later one */
-	u32 unrung;	/* descriptors that the engine has not been told of */
-};
-
-static bool ring_is_garbled(struct zc_dev *dev, struct zc_req *req)
-{
-	u32 i;
-
-	for (i = 0; i < req->count; i++)
-		if (dev->ring[zc_slot(dev, req->first + i)].seq != cpu_to_le32(req->seq))
-			return true;
-	return dev->cancel_mode == ZC_CANCEL_FLAG &&
-	       dev->cancel_words[zc_slot(dev, req->first)] != cpu_to_le32(req->cancel_asked);
-}
-
-static void ring_look_at(struct zc_dev *dev, struct list_head *list, struct ring_books *books)
-{
-	bool recovers = work_busy(&dev->recover_work);
-	struct zc_req *req;
-
-	list_for_each_entry(req, list, node) {
-		bool to_stop = req->cancel_asked && req->where == ZC_RING &&
-			       dev->cancel_mode == ZC_CANCEL_FLUSH;
-
-		books->unowned += !test_bit(ZC_ENGINE, &req->holders);
-		books->untimed += !req->expired && !test_bit(ZC_TIMEOUT, &req->holders);
-		books->stranded += !recovers && (dev->gone || req->expired || to_stop);
-		if (req->where != ZC_RING)
-			continue;
-		books->in_ring += req->count;
-		books->outside += req->first - dev->clean + req->count > dev->tail - dev->clean;
-		books->garbled += ring_is_garbled(dev, req);
-	}
-}
-
-static void ring_look_at_live(struct zc_dev *dev, struct ring_books *books)
-{
-	struct zc_req *req;
-	u64 last = 0;
-
-	list_for_each_entry(req, &dev->live, live_node) {
-		books->listed++;
-		books->unordered += req->number < last;
-		last = req->number;
-		if (!req->reserved)
-			continue;
-		books->promised += req->count;
-		books->hoarded += req->where == ZC_RING || req->where == ZC_TAKEN;
-	}
-	if (!list_empty(&dev->undirty) && !work_busy(&dev->dirty_work))
-		books->stranded++;
-}
-
-static bool ring_runs(struct zc_dev *dev)
-{
-	return !dev->halted && (zc_read(dev, ZCDMA_STATUS) & ZCDMA_STATUS_STATE) == ZCDMA_RUNNING;
-}
-
-/* An engine that was reset, or is gone, has forgotten what it was told. */
-static u32 ring_unrung(struct zc_dev *dev)
-{
-	u32 told;
-
-	if (!ring_runs(dev))
-		return 0;
-	told = zc_read(dev, ZCDMA_TAIL);
-	return ring_runs(dev) ? dev->tail - told : 0;
-}
-
-/* `room_for`: the number of a request that waits although it fits, counted from 1. */
-static int ring_show(struct seq_file *m, void *unused)
-{
-	struct zc_dev *dev = m->private;
-	struct ring_books books = { 0 };
-	int queued_reads, queued_writes;
-	u32 starts, busy, span, reserved;
-	struct zc_req *first;
-	u64 room_for = 0;
-	bool halted, gone;
-	unsigned int live;
-
-	spin_lock_irq(&dev->lock);
-	halted = dev->halted;
-	gone = dev->gone;
-	starts = dev->starts;
-	busy = bitmap_weight(dev->busy, dev->size);
-	span = dev->tail - dev->clean;
-	reserved = dev->reserved;
-	first = list_first_entry_or_null(&dev->pending, struct zc_req, node);
-	if (first && !halted && zc_room(dev, first) >= first->count) {
-		room_for = first->number + 1;
-		/* whoever makes room feeds, but for a cancel, whose work does */
-		books.stranded += !work_busy(&dev->reap_work);
-	}
-	books.stranded += !list_empty(&dev->reap) && !work_busy(&dev->reap_work);
-	ring_look_at(dev, &dev->pending, &books);
-	ring_look_at(dev, &dev->inflight, &books);
-	spin_lock(&dev->live_lock);
-	ring_look_at_live(dev, &books);
-	live = dev->nr_live;
-	/* each is counted once while it lives */
-	queued_reads = atomic_read(&dev->queued[0]);
-	queued_writes = atomic_read(&dev->queued[1]);
-	spin_unlock(&dev->live_lock);
-	books.unrung = ring_unrung(dev);
-	spin_unlock_irq(&dev->lock);
-
-	seq_printf(m, "halted %d\ngone %d\nstarts %u\nroom_for %llu\n", halted, gone, starts,
-		   room_for);
-	seq_printf(m, "busy %u\nin_ring %u\nspan %u\noutside %u\ngarbled %u\nunrung %u\n", busy,
-		   books.in_ring, span, books.outside, books.garbled, books.unrung);
-	seq_printf(m, "size %u\nreserved %u\npromised %u\nhoarded %u\n", dev->size, reserved,
-		   books.promised, books.hoarded);
-	seq_printf(m, "unowned %u\nuntimed %u\nstranded %u\n", books.unowned, books.untimed,
-		   books.stranded);
-	seq_printf(m, "live %u\nlisted %u\nunordered %u\nqueued_reads %d\nqueued_writes %d\n", live,
-		   books.listed, books.unordered, queued_reads, queued_writes);
-	return 0;
-}
-DEFINE_SHOW_ATTRIBUTE(ring);
-
 /* Pulls the card; the driver finds out by itself. */
 static int remove_set(void *arg, u64 value)
 {
@@ -299,14 +166,15 @@ void zc_books_add(struct zc_dev *dev)
 	debugfs_create_file("books", 0444, dev->books, dev, &books_fops);
 	debugfs_create_file("requests", 0444, dev->books, dev, &requests_fops);
 	debugfs_create_file("engine", 0444, dev->books, dev, &engine_fops);
-	debugfs_create_file("ring", 0444, dev->books, dev, &ring_fops);
 	debugfs_create_file_unsafe("remove", 0200, dev->books, dev, &remove_fops);
+	zc_looks_begin(dev);
 }
 
 /* Waits for readers: debugfs_remove() drains them. */
 void zc_books_remove(struct zc_dev *dev)
 {
 	debugfs_remove(dev->books);
+	zc_looks_end(dev);
 }
 
 void zc_books_init(void)

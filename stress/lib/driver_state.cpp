@@ -118,32 +118,18 @@ std::optional<std::vector<DriverRequest>> requests_now() {
     return RequestsLook().now();
 }
 
+std::int64_t value_of(const Books& books, const std::string& name) {
+    const auto found = books.find(name);
+    return found == books.end() ? 0 : found->second;
+}
+
 RingState parse_ring(const std::string& text) {
-    Books lines = parse_books(text);
-    const auto count = [&](const char* name) { return static_cast<std::uint64_t>(lines[name]); };
     RingState ring;
-    ring.halted = count("halted") != 0;
-    ring.gone = count("gone") != 0;
-    ring.starts = count("starts");
-    ring.room_for = count("room_for");
-    ring.busy = count("busy");
-    ring.in_ring = count("in_ring");
-    ring.span = count("span");
-    ring.outside = count("outside");
-    ring.garbled = count("garbled");
-    ring.unrung = count("unrung");
-    ring.size = count("size");
-    ring.reserved = count("reserved");
-    ring.promised = count("promised");
-    ring.hoarded = count("hoarded");
-    ring.unowned = count("unowned");
-    ring.untimed = count("untimed");
-    ring.stranded = count("stranded");
-    ring.live = count("live");
-    ring.listed = count("listed");
-    ring.unordered = count("unordered");
-    ring.queued_reads = lines["queued_reads"];
-    ring.queued_writes = lines["queued_writes"];
+    ring.counts = parse_books(text);
+    ring.halted = value_of(ring.counts, "halted") != 0;
+    ring.gone = value_of(ring.counts, "gone") != 0;
+    ring.starts = static_cast<std::uint64_t>(value_of(ring.counts, "starts"));
+    ring.room_for = static_cast<std::uint64_t>(value_of(ring.counts, "room_for"));
     ring.text = text;
     std::replace(ring.text.begin(), ring.text.end(), '\n', ' ');
     return ring;

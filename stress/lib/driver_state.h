@@ -12,6 +12,7 @@
 namespace at {
 
 using Books = std::map<std::string, std::int64_t>;
+std::int64_t value_of(const Books& books, const std::string& name); // 0: it is not there
 
 struct DriverRequest {
     std::uint64_t cookie = 0;
@@ -30,12 +31,7 @@ struct RingState {
     bool gone = false;          // none will be
     std::uint64_t starts = 0;   // of the engine: the same in two looks, it was not started between
     std::uint64_t room_for = 0; // a request, by its number, that waits although it fits; 0: none
-    // What is to add up, in the words of that file (docs/interfaces.md).
-    std::uint64_t busy = 0, in_ring = 0, span = 0, outside = 0, garbled = 0, unrung = 0;
-    std::uint64_t size = 0, reserved = 0, promised = 0, hoarded = 0;
-    std::uint64_t unowned = 0, untimed = 0, stranded = 0;
-    std::uint64_t live = 0, listed = 0, unordered = 0;
-    std::int64_t queued_reads = 0, queued_writes = 0;
+    Books counts; // what is to add up, and what there is none of (docs/interfaces.md)
     std::string text; // all of it, in one line
 };
 

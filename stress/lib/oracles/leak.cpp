@@ -14,11 +14,6 @@ Finding leak(const std::string& kind, const std::string& title, const std::strin
     return {"leak", title, "leak/" + kind, {evidence}};
 }
 
-std::int64_t value_of(const Books& books, const std::string& name) {
-    const auto found = books.find(name);
-    return found == books.end() ? 0 : found->second;
-}
-
 std::string count_line(const std::string& name, std::int64_t value) {
     return name + " " + std::to_string(value);
 }

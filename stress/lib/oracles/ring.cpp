@@ -1,5 +1,7 @@
 #include "lib/oracles/ring.h"
 
+#include <cstring>
+
 namespace at {
 
 namespace {
@@ -7,46 +9,64 @@ namespace {
 struct Rule {
     const char* signature;
     const char* title;
-    bool (*broken)(const RingState&);
+    bool (*broken)(const Books& ring); // null: it counts what there is none of, by its last word
 };
+
+std::int64_t count(const Books& ring, const char* name) {
+    return value_of(ring, name);
+}
 
 constexpr Rule rules[] = {
     {"ledger/ring/busy", "slots of the ring are in use, and not by its requests",
-     [](const RingState& ring) { return ring.busy != ring.in_ring; }},
+     [](const Books& ring) { return count(ring, "busy") != count(ring, "in_ring"); }},
     {"ledger/ring/outside", "a request in the ring has descriptors that are given to others",
-     [](const RingState& ring) { return ring.outside || ring.in_ring > ring.span; }},
-    {"ledger/ring/garbled", "a request in the ring has descriptors that are not its own",
-     [](const RingState& ring) { return ring.garbled != 0; }},
-    {"ledger/ring/unrung", "descriptors are in the ring, and the engine was not told",
-     [](const RingState& ring) { return ring.unrung != 0; }},
+     [](const Books& ring) {
+         return count(ring, "outside") || count(ring, "in_ring") > count(ring, "span");
+     }},
+    {"ledger/ring/garbled", "a request in the ring has descriptors that are not its own", nullptr},
+    {"ledger/ring/unclean", "descriptors that were given back are not used again", nullptr},
+    {"ledger/ring/unrung", "descriptors are in the ring, and the engine was not told", nullptr},
     {"ledger/ring/oversold", "more descriptors are given away and set aside than the ring has",
-     [](const RingState& ring) { return ring.span + ring.reserved > ring.size; }},
+     [](const Books& ring) {
+         return count(ring, "span") + count(ring, "reserved") > count(ring, "size");
+     }},
     {"ledger/ring/reserved", "descriptors are set aside, and nobody has them",
-     [](const RingState& ring) { return ring.reserved != ring.promised; }},
-    {"ledger/ring/hoarded", "descriptors are set aside for a request that needs none",
-     [](const RingState& ring) { return ring.hoarded != 0; }},
-    {"ledger/ring/unowned", "a request in the driver's lists has no reference of the engine's",
-     [](const RingState& ring) { return ring.unowned != 0; }},
-    {"ledger/ring/untimed", "a request in the driver's lists has no time-out",
-     [](const RingState& ring) { return ring.untimed != 0; }},
-    {"ledger/ring/stranded", "a request waits for a work, and nobody has queued that",
-     [](const RingState& ring) { return ring.stranded != 0; }},
+     [](const Books& ring) { return count(ring, "reserved") != count(ring, "promised"); }},
+    {"ledger/ring/hoarded", "descriptors are set aside for a request that needs none", nullptr},
+    {"ledger/ring/misplaced", "a request is in a list of the driver's that it does not say",
+     nullptr},
+    {"ledger/ring/bare", "a request in the driver's lists has given its memory back", nullptr},
+    {"ledger/ring/unbooked", "the driver's lists have memory that its books do not", nullptr},
+    {"ledger/ring/unowned", "a request in the driver's lists has too few references, or too many",
+     nullptr},
+    {"ledger/ring/untimed", "a request in the driver's lists has no time-out", nullptr},
+    {"ledger/ring/stranded", "a request waits for a work, and nobody has queued that", nullptr},
+    {"ledger/ring/unheard", "a transfer is done, and no interrupt tells of it", nullptr},
     {"ledger/ring/live", "the driver's live requests are counted wrong",
-     [](const RingState& ring) { return ring.live != ring.listed; }},
-    {"ledger/ring/unordered", "the driver's requests do not stand in their order",
-     [](const RingState& ring) { return ring.unordered != 0; }},
-    {"ledger/ring/queued", "requests are counted as queued that are not there",
-     [](const RingState& ring) {
-         return ring.queued_reads < 0 || ring.queued_writes < 0 ||
-                ring.queued_reads + ring.queued_writes > static_cast<std::int64_t>(ring.listed);
+     [](const Books& ring) { return count(ring, "live") != count(ring, "listed"); }},
+    {"ledger/ring/miscounted", "the live requests of a file are counted wrong", nullptr},
+    {"ledger/ring/unordered", "the driver's requests do not stand in their order", nullptr},
+    {"ledger/ring/overslept", "somebody waits for requests to end, and there is none", nullptr},
+    {"ledger/ring/queued", "requests are counted as queued that are not there, or others are not",
+     [](const Books& ring) {
+         const auto wrong = [&](const char* queued, const char* begun, const char* live) {
+             return count(ring, queued) < count(ring, begun) ||
+                    count(ring, queued) > count(ring, live);
+         };
+         return wrong("queued_reads", "begun_reads", "live_reads") ||
+                wrong("queued_writes", "begun_writes", "live_writes");
      }},
 };
+
+bool is_broken(const Rule& rule, const Books& ring) {
+    return rule.broken ? rule.broken(ring) : count(ring, std::strrchr(rule.signature, '/') + 1);
+}
 
 } // namespace
 
 std::optional<Finding> judge_ring(const RingState& ring) {
     for (const Rule& rule : rules)
-        if (rule.broken(ring))
+        if (is_broken(rule, ring.counts))
             return Finding{"ledger", rule.title, rule.signature, {ring.text}};
     return std::nullopt;
 }

@@ -18,6 +18,7 @@ typedef s64 ktime_t;
 
 #define ktime_get()			at_now_ns()
 #define ktime_add_ns(t, ns)		((ktime_t)((t) + (ns)))
+#define ktime_sub(a, b)			((a) - (b))
 #define ktime_us_delta(a, b)		(((a) - (b)) / 1000)
 static inline int ktime_compare(ktime_t a, ktime_t b)
 {
@@ -33,9 +34,11 @@ static inline int ktime_compare(ktime_t a, ktime_t b)
 struct timer_list {
 	struct at_timer *timer;
 	void (*function)(struct timer_list *timer);
+	unsigned long expires;		/* not kept */
 };
 
 #define timer_setup(t, f, flags)	((t)->function = (f), (t)->timer = at_timer_init(t, f, #f))
+#define timer_pending(t)		((t)->timer != NULL)
 #define mod_timer(t, at)		at_mod_timer((t)->timer, at, AT_HERE)
 #define del_timer(t)			at_del_timer((t)->timer, AT_HERE)
 #define del_timer_sync(t)		at_del_timer_sync((t)->timer, AT_HERE)

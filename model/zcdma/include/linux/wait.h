@@ -7,13 +7,22 @@
 #ifndef MODEL_LINUX_WAIT_H
 #define MODEL_LINUX_WAIT_H
 
+#include <linux/list.h>
 #include <linux/spinlock.h>
 
 typedef struct wait_queue_head {
 	struct at_waitqueue *queue;
+	spinlock_t lock;		/* for those who look who sleeps: nobody, here */
+	struct list_head head;
 } wait_queue_head_t;
 
-#define init_waitqueue_head(q)		((q)->queue = at_waitqueue_init(q, #q))
+struct wait_queue_entry {
+	void *private;
+	struct list_head entry;
+};
+
+#define init_waitqueue_head(q)		((q)->queue = at_waitqueue_init(q, #q), \
+					 spin_lock_init(&(q)->lock), INIT_LIST_HEAD(&(q)->head))
 #define wq_has_sleeper(q)		at_waitqueue_active((q)->queue, AT_HERE)
 #define waitqueue_active(q)		at_waitqueue_active((q)->queue, AT_HERE)
 #define wake_up(q)			at_wake_up((q)->queue, AT_HERE)

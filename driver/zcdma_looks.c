@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What the driver's locks guard, looked at whenever they are free
+ *
+ * A correct driver breaks none of the rules below for a moment, so they are asked at
+ * any moment: by a timer, which keeps the first look in which something did not add
+ * up, and by who reads the debugfs file `ring`.  Who reads it judges
+ * (stress/lib/oracles/ring.cpp).
+ */
+#include <linux/bitmap.h>
+#include <linux/debugfs.h>
+#include <linux/hrtimer.h>
+#include <linux/ktime.h>
+#include <linux/sched.h>
+#include <linux/seq_file.h>
+
+#include "zcdma.h"
+
+#define ZC_LOOKS_SHARE	16	/* of the time, at most */
+
+struct ring_books {
+	bool halted;
+	bool gone;
+	u32 starts;
+	u64 room_for;	/* number of a request that waits although it fits, counted from 1 */
+	u32 busy;	/* slots in use */
+	u32 in_ring;	/* descriptors of the requests in the ring */
+	u32 span;	/* descriptors between clean and tail */
+	u32 reserved;
+	u32 promised;	/* descriptors that requests have set aside */
+	u32 live;
+	u32 listed;	/* live requests */
+	int queued[2];
+	int begun[2];	/* requests of that direction in the driver's lists */
+	int going[2];	/* live requests of that direction, or of none yet */
+	long pages;	/* of the requests in the driver's lists */
+	long descs;
+
+	/* what there is none of */
+	u32 outside;	/* in the ring, and not between clean and tail */
+	u32 garbled;	/* in the ring with a descriptor or a cancel word that says something else */
+	u32 unclean;	/* slots that were given back, and not passed by clean */
+	u32 hoarded;	/* descriptors set aside by requests that have theirs, or need none any more */
+	u32 unowned;	/* listed without a reference of who will give one back */
+	u32 untimed;	/* neither expired nor with a timer that will run in time */
+	u32 stranded;	/* wait for a work that nobody has queued */
+	u32 unheard;	/* done, and no interrupt tells of it */
+	u32 misplaced;	/* in a list that they do not say, or in another device's */
+	u32 bare;	/* in the driver's lists without their memory */
+	u32 unbooked;	/* pages or descriptors of theirs that the books do not have */
+	u32 unordered;	/* live requests behind a later one */
+	u32 miscounted;	/* live requests of a file that has fewer, or more */
+	u32 overslept;	/* asleep until requests end, while there is none */
+	u32 unrung;	/* descriptors that the engine has not been told of */
+};
+
+struct zc_look {
+	struct hrtimer timer;
+	struct zc_dev *dev;
+	u32 nth;
+	bool odd;
+	struct ring_books seen;
+};
+
+static bool ring_is_garbled(struct zc_dev *dev, struct zc_req *req)
+{
+	u32 flags = ZCDMA_DESC_START;
+	u32 i;
+
+	for (i = 0; i < req->count; i++) {
+		const struct zcdma_desc *d = &dev->ring[zc_slot(dev, req->first + i)];
+
+		if (i == req->count - 1)
+			flags |= ZCDMA_DESC_END | ZCDMA_DESC_IRQ;
+		if (d->seq != cpu_to_le32(req->seq) || d->tag != cpu_to_le32(req->cookie) ||
+		    (le32_to_cpu(d->flags) & flags) != flags)
+			return true;
+		flags = 0;
+	}
+	return dev->cancel_mode == ZC_CANCEL_FLAG &&
+	       dev->cancel_words[zc_slot(dev, req->first)] != cpu_to_le32(req->cancel_asked);
+}
+
+/* A timer that has not run yet ends within a time-out from now; one that has marks its request. */
+static bool is_untimed(struct zc_req *req)
+{
+	unsigned long ends = READ_ONCE(req->timer.expires);
+
+	if (req->expired)
+		return false;
+	return !test_bit(ZC_TIMEOUT, &req->holders) ||
+	       time_after(ends, jiffies + msecs_to_jiffies(zc_timeout_ms)) ||
+	       (!timer_pending(&req->timer) && time_after(ends, jiffies));
+}
+
+static bool is_unowned(struct zc_req *req)
+{
+	return !test_bit(ZC_ENGINE, &req->holders) ||
+	       (req->cancel_asked && !test_bit(ZC_CANCEL, &req->holders)) ||
+	       req->sync == test_bit(ZC_CORE, &req->holders);
+}
+
+static void ring_look_at(struct zc_dev *dev, struct list_head *list, enum zc_where where,
+			 struct ring_books *books)
+{
+	bool recovers = work_busy(&dev->recover_work);
+	struct zc_req *req;
+	ssize_t result;
+
+	list_for_each_entry(req, list, node) {
+		bool to_stop = req->cancel_asked && where == ZC_RING &&
+			       dev->cancel_mode == ZC_CANCEL_FLUSH;
+
+		books->misplaced += req->where != where || req->dev != dev ||
+				    (req->phase != AT_QUEUE && req->phase != AT_CANCEL);
+		books->unowned += is_unowned(req);
+		books->untimed += is_untimed(req);
+		books->stranded += !recovers && (dev->gone || req->expired || to_stop);
+		books->bare += !req->mapped || !req->nr_pinned || !req->count;
+		books->begun[req->to_device]++;
+		books->pages += req->nr_pinned;
+		books->descs += req->count;
+		if (where != ZC_RING)
+			continue;
+		books->in_ring += req->count;
+		books->outside += req->first - dev->clean + req->count > dev->tail - dev->clean;
+		books->garbled += ring_is_garbled(dev, req);
+		books->unheard += zc_chain_done(dev, req, &result);
+	}
+}
+
+static void ring_look_at_live(struct zc_dev *dev, struct ring_books *books)
+{
+	struct zc_file *file = NULL;
+	unsigned int of_file = 0;
+	struct zc_req *req;
+	u64 last = 0;
+
+	books->live = dev->nr_live;
+	/* each is counted once while it lives */
+	books->queued[0] = atomic_read(&dev->queued[0]);
+	books->queued[1] = atomic_read(&dev->queued[1]);
+	list_for_each_entry(req, &dev->live, live_node) {
+		books->listed++;
+		books->unordered += req->number < last;
+		last = req->number;
+		file = file ?: req->file;
+		of_file += req->file == file;
+		books->going[0] += !READ_ONCE(req->to_device);
+		books->going[1] += READ_ONCE(req->to_device);
+		if (!req->reserved)
+			continue;
+		books->promised += req->count;
+		books->hoarded += req->where == ZC_RING || req->where == ZC_TAKEN;
+	}
+	books->miscounted = file && file->live != of_file;
+	books->overslept = !dev->nr_live && zc_somebody_sleeps(&dev->drained);
+	if (!list_empty(&dev->undirty) && !work_busy(&dev->dirty_work))
+		books->stranded++;
+}
+
+/*
+ * An engine that was reset, or is gone, has forgotten what it was told and what it had
+ * to tell, until the driver, under the lock, starts it anew.  A handler that has
+ * acknowledged looks at the ring as soon as the lock is free.
+ */
+static void ring_ask_engine(struct zc_dev *dev, struct ring_books *books)
+{
+	u32 tail = zc_read(dev, ZCDMA_TAIL);
+
+	if (books->unheard && (zc_read(dev, ZCDMA_IRQ_STATUS) & ZCDMA_IRQ_DONE ||
+			       atomic_read(&dev->interrupted)))
+		books->unheard = 0;
+	if (tail == dev->tail && !books->unheard)
+		return;
+	if (!dev->halted && (zc_read(dev, ZCDMA_STATUS) & ZCDMA_STATUS_STATE) == ZCDMA_RUNNING)
+		books->unrung = dev->tail - tail;
+	else
+		books->unheard = 0;
+}
+
+/* Under dev->lock. */
+static void ring_take(struct zc_dev *dev, struct ring_books *books)
+{
+	struct zc_req *first;
+
+	memset(books, 0, sizeof(*books));
+	books->halted = dev->halted;
+	books->gone = dev->gone;
+	books->starts = dev->starts;
+	books->busy = bitmap_weight(dev->busy, dev->size);
+	books->span = dev->tail - dev->clean;
+	books->unclean = books->span && !test_bit(zc_slot(dev, dev->clean), dev->busy);
+	books->reserved = dev->reserved;
+	first = list_first_entry_or_null(&dev->pending, struct zc_req, node);
+	if (first && !dev->halted && zc_room(dev, first) >= first->count) {
+		books->room_for = first->number + 1;
+		/* whoever makes room feeds, but for a cancel, whose work does */
+		books->stranded += !work_busy(&dev->reap_work);
+	}
+	books->stranded += !list_empty(&dev->reap) && !work_busy(&dev->reap_work);
+	books->stranded += dev->halted && !dev->gone && !work_busy(&dev->recover_work);
+	ring_look_at(dev, &dev->pending, ZC_PENDING, books);
+	ring_look_at(dev, &dev->inflight, ZC_RING, books);
+	books->unbooked = atomic_long_read(&dev->pinned_pages) < books->pages ||
+			  atomic_long_read(&dev->mapped_descs) < books->descs;
+	spin_lock(&dev->live_lock);
+	ring_look_at_live(dev, books);
+	spin_unlock(&dev->live_lock);
+	ring_ask_engine(dev, books);
+}
+
+static bool ring_is_odd(const struct zc_dev *dev, const struct ring_books *books)
+{
+	int i;
+
+	for (i = 0; i < 2; i++)
+		if (books->queued[i] < books->begun[i] || books->queued[i] > books->going[i])
+			return true;
+	return books->busy != books->in_ring || books->in_ring > books->span ||
+	       books->span + books->reserved > dev->size || books->reserved != books->promised ||
+	       books->live != books->listed || books->outside || books->garbled ||
+	       books->unclean || books->hoarded || books->unowned || books->untimed ||
+	       books->stranded || books->unheard || books->misplaced || books->bare ||
+	       books->unbooked || books->unordered || books->miscounted || books->overslept ||
+	       books->unrung;
+}
+
+static void look_again(struct zc_look *look, s64 took_ns)
+{
+	/* by the golden ratio: no period of anybody else's */
+	u32 part = look->nth++ * 0x61c88647U >> 16;
+	u64 wait_ns = zc_look_ns / 2 + ((u64)part * zc_look_ns >> 16);
+
+	wait_ns = max_t(u64, wait_ns, took_ns * ZC_LOOKS_SHARE);
+	hrtimer_start(&look->timer, ktime_add_ns(ktime_get(), wait_ns), ZC_ENGINE_MODE);
+}
+
+static enum hrtimer_restart look_timer(struct hrtimer *timer)
+{
+	struct zc_look *look = container_of(timer, struct zc_look, timer);
+	struct zc_dev *dev = look->dev;
+	unsigned long flags;
+	ktime_t begun;
+
+	spin_lock_irqsave(&dev->lock, flags);
+	begun = ktime_get();
+	ring_take(dev, &look->seen);
+	look->odd = ring_is_odd(dev, &look->seen);
+	spin_unlock_irqrestore(&dev->lock, flags);
+	if (!look->odd)
+		look_again(look, ktime_sub(ktime_get(), begun));
+	return HRTIMER_NORESTART;
+}
+
+static int ring_show(struct seq_file *m, void *unused)
+{
+	struct zc_dev *dev = m->private;
+	struct ring_books books;
+
+	spin_lock_irq(&dev->lock);
+	if (dev->look && dev->look->odd)
+		books = dev->look->seen;
+	else
+		ring_take(dev, &books);
+	spin_unlock_irq(&dev->lock);
+
+	seq_printf(m, "halted %d\ngone %d\nstarts %u\nroom_for %llu\n", books.halted, books.gone,
+		   books.starts, books.room_for);
+	seq_printf(m, "size %u\nbusy %u\nin_ring %u\nspan %u\nreserved %u\npromised %u\n", dev->size,
+		   books.busy, books.in_ring, books.span, books.reserved, books.promised);
+	seq_printf(m, "live %u\nlisted %u\n", books.live, books.listed);
+	seq_printf(m, "queued_reads %d\nbegun_reads %d\nlive_reads %d\n", books.queued[0],
+		   books.begun[0], books.going[0]);
+	seq_printf(m, "queued_writes %d\nbegun_writes %d\nlive_writes %d\n", books.queued[1],
+		   books.begun[1], books.going[1]);
+	seq_printf(m, "outside %u\ngarbled %u\nunclean %u\nhoarded %u\nunowned %u\nuntimed %u\n",
+		   books.outside, books.garbled, books.unclean, books.hoarded, books.unowned,
+		   books.untimed);
+	seq_printf(m, "stranded %u\nunheard %u\nmisplaced %u\nbare %u\nunbooked %u\n",
+		   books.stranded, books.unheard, books.misplaced, books.bare, books.unbooked);
+	seq_printf(m, "unordered %u\nmiscounted %u\noverslept %u\nunrung %u\n", books.unordered,
+		   books.miscounted, books.overslept, books.unrung);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(ring);
+
+void zc_looks_begin(struct zc_dev *dev)
+{
+	struct zc_look *look = zc_look_ns ? kzalloc(sizeof(*look), GFP_KERNEL) : NULL;
+
+	debugfs_create_file("ring", 0444, dev->books, dev, &ring_fops);
+	if (!look)
+		return;
+	look->dev = dev;
+	zc_hrtimer_setup(&look->timer, look_timer, ZC_ENGINE_MODE);
+	dev->look = look;
+	look_again(look, 0);
+}
+
+/* After the readers. */
+void zc_looks_end(struct zc_dev *dev)
+{
+	if (dev->look)
+		hrtimer_cancel(&dev->look->timer);
+	kfree(dev->look);
+	dev->look = NULL;
+}
