@@ -50,6 +50,7 @@ struct ring_books {
 	u32 unbooked;	/* pages or descriptors of theirs that the books do not have */
 	u32 unordered;	/* live requests behind a later one */
 	u32 miscounted;	/* live requests of a file that has fewer, or more */
+	u32 orphaned;	/* live requests whose file was let go */
 	u32 overslept;	/* asleep until requests end, while there is none */
 	u32 unrung;	/* descriptors that the engine has not been told of */
 };
@@ -81,6 +82,23 @@ static bool ring_is_garbled(struct zc_dev *dev, struct zc_req *req)
 	       dev->cancel_words[zc_slot(dev, req->first)] != cpu_to_le32(req->cancel_asked);
 }
 
+/* As zc_chain_done() says, in whose instructions others are kept (docs/windows.md). */
+static bool ring_is_done(struct zc_dev *dev, struct zc_req *req)
+{
+	u32 i;
+
+	for (i = 0; i < req->count; i++) {
+		const struct zcdma_desc *d = &dev->ring[zc_slot(dev, req->first + i)];
+
+		if (READ_ONCE(d->status) == cpu_to_le32(ZCDMA_DESC_NONE))
+			return false;
+		dma_rmb();
+		if (d->echo != cpu_to_le32(req->seq))
+			return false;
+	}
+	return true;
+}
+
 /* A timer that has not run yet ends within a time-out from now; one that has marks its request. */
 static bool is_untimed(struct zc_req *req)
 {
@@ -105,7 +123,6 @@ static void ring_look_at(struct zc_dev *dev, struct list_head *list, enum zc_whe
 {
 	bool recovers = work_busy(&dev->recover_work);
 	struct zc_req *req;
-	ssize_t result;
 
 	list_for_each_entry(req, list, node) {
 		bool to_stop = req->cancel_asked && where == ZC_RING &&
@@ -125,7 +142,7 @@ static void ring_look_at(struct zc_dev *dev, struct list_head *list, enum zc_whe
 		books->in_ring += req->count;
 		books->outside += req->first - dev->clean + req->count > dev->tail - dev->clean;
 		books->garbled += ring_is_garbled(dev, req);
-		books->unheard += zc_chain_done(dev, req, &result);
+		books->unheard += ring_is_done(dev, req);
 	}
 }
 
@@ -146,6 +163,8 @@ static void ring_look_at_live(struct zc_dev *dev, struct ring_books *books)
 		last = req->number;
 		file = file ?: req->file;
 		of_file += req->file == file;
+		/* each request has one reference of it, and who has it open another one */
+		books->orphaned += (u32)refcount_read(&req->file->refs) <= req->file->live;
 		books->going[0] += !READ_ONCE(req->to_device);
 		books->going[1] += READ_ONCE(req->to_device);
 		if (!req->reserved)
@@ -222,8 +241,8 @@ static bool ring_is_odd(const struct zc_dev *dev, const struct ring_books *books
 	       books->live != books->listed || books->outside || books->garbled ||
 	       books->unclean || books->hoarded || books->unowned || books->untimed ||
 	       books->stranded || books->unheard || books->misplaced || books->bare ||
-	       books->unbooked || books->unordered || books->miscounted || books->overslept ||
-	       books->unrung;
+	       books->unbooked || books->unordered || books->miscounted || books->orphaned ||
+	       books->overslept || books->unrung;
 }
 
 static void look_again(struct zc_look *look, s64 took_ns)
@@ -279,8 +298,9 @@ static int ring_show(struct seq_file *m, void *unused)
 		   books.untimed);
 	seq_printf(m, "stranded %u\nunheard %u\nmisplaced %u\nbare %u\nunbooked %u\n",
 		   books.stranded, books.unheard, books.misplaced, books.bare, books.unbooked);
-	seq_printf(m, "unordered %u\nmiscounted %u\noverslept %u\nunrung %u\n", books.unordered,
-		   books.miscounted, books.overslept, books.unrung);
+	seq_printf(m, "unordered %u\nmiscounted %u\norphaned %u\noverslept %u\nunrung %u\n",
+		   books.unordered, books.miscounted, books.orphaned, books.overslept,
+		   books.unrung);
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(ring);

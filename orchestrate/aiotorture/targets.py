@@ -53,9 +53,9 @@ EDU_FAULTS = frozenset(
     + [(phase, "delay") for phase in ("complete", "cancel", "unmap", "unpin", "free")]
 )
 GADGET = "gadget"
-# Functions of the driver, by how their names begin: those that play its device or show its books, and those on
-# paths that few plans take.
-ZCDMA_DEVICE = r"soft_|edu_|engine_|books_|requests_|ring_|zc_books_"
+# Functions of the driver, by how their names begin: those that play its device, look at it or show its books, and
+# those on paths that few plans take.
+ZCDMA_DEVICE = r"soft_|edu_|engine_|books_|requests_|ring_|look_|is_un|zc_(books|looks)_|zc_(is_asleep|somebody_)"
 ZCDMA_PATHS = {
     REMOVAL: r"zcdma_(probe|remove)|remove_|zc_(free_ring|alloc_ring|dev_free|new_dev|(un)?register_|wake_gone)",
     "recovery": r"zc_(timeout|recover|sort_|start_engine|halt_engine)",

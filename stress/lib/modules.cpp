@@ -142,6 +142,19 @@ bool load_without_memory(const std::string& name, const std::string& path,
     return answer.status == 1;
 }
 
+bool load_is_refused(const std::string& name, const std::string& path,
+                     const std::string& parameters) {
+    const auto answer = bounded_call(load_bound, [&](std::string&) {
+        const bool loaded = finit_module(path, parameters) == 0;
+        if (loaded)
+            syscall(SYS_delete_module, name.c_str(), O_NONBLOCK);
+        return loaded ? 0 : 1;
+    });
+    if (!answer.in_time)
+        throw std::runtime_error("module " + name + ": not loaded within 15 s");
+    return answer.status == 1;
+}
+
 bool modules_loaded() {
     return !loaded().empty();
 }

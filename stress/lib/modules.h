@@ -22,6 +22,9 @@ bool unload_last_module(std::string& name, std::string& why);
 // all the same.  False: that allocation was never made, or the kernel cannot be asked to let it fail.
 bool load_without_memory(const std::string& name, const std::string& path,
                          const std::string& parameters, std::uint32_t nth);
+// The same without an allocation that fails.  False: it took its parameters.
+bool load_is_refused(const std::string& name, const std::string& path,
+                     const std::string& parameters);
 bool modules_loaded();
 const std::string& last_module_loaded(); // while there is one
 

@@ -647,7 +647,7 @@ private:
     }
 
     // What its initialisation had made when it failed is taken back: it can be loaded once more.
-    void load_without_memory() {
+    void load_in_vain() {
         constexpr std::uint32_t loads = 4;
         // Before them the kernel makes those for a module's own memory, after them its probe does.
         constexpr std::uint32_t first = 64;
@@ -663,6 +663,10 @@ private:
                 run_.count(Counter::loads_starved);
             judge_left([this] { return left_of_modules(); });
         }
+        // The last step of zcdma's finds no card.
+        if (drives_zcdma() && setup_.bound.knobs.text("engine") == "soft" &&
+            load_is_refused(module.name, module.path, parameters + " engine=edu"))
+            judge_left([this] { return left_of_modules(); });
         try {
             load(module, setup_.bound.knobs.module_parameters());
         } catch (const std::runtime_error& error) {
@@ -704,7 +708,7 @@ private:
         if (reloads && findings_.empty() && modules_loaded()) {
             if (!unload_one())
                 return;
-            load_without_memory();
+            load_in_vain();
         }
         // After each: the injector, which counts some of it, goes last.
         while (modules_loaded() && unload_one())

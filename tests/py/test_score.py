@@ -75,7 +75,7 @@ def test_no_two_cells_of_a_cancel_mode_draw_out_the_same_instructions() -> None:
             theirs = shared.setdefault(key, set())
             assert first == len(theirs)
             theirs |= set(range(first, first + count))
-    assert {path for path, *_ in shared} == {"recovery", "writeback"}
+    assert {path for path, *_ in shared} == {"recovery", "removal", "writeback"}
     assert sites.order_of(parse("scenario melee; seed 5")) == (5, 0)
 
 

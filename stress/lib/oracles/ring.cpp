@@ -45,6 +45,7 @@ constexpr Rule rules[] = {
     {"ledger/ring/live", "the driver's live requests are counted wrong",
      [](const Books& ring) { return count(ring, "live") != count(ring, "listed"); }},
     {"ledger/ring/miscounted", "the live requests of a file are counted wrong", nullptr},
+    {"ledger/ring/orphaned", "a request outlives the last close of its file", nullptr},
     {"ledger/ring/unordered", "the driver's requests do not stand in their order", nullptr},
     {"ledger/ring/overslept", "somebody waits for requests to end, and there is none", nullptr},
     {"ledger/ring/queued", "requests are counted as queued that are not there, or others are not",
