@@ -15,7 +15,7 @@
  * Beside the decisions, a mark stores its phase in the slot of its request and
  * appends to the event ring of its CPU; /dev/fail_injector maps both read-only
  * (layout in fail_injector.h).  holds.c keeps requests at a phase until racers
- * have arrived, calls.c times the racers, probes.c and sites.c draw out what
+ * have arrived, calls.c times the racers, probes.c, sites.c and steals.c draw out what
  * has no mark.
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -320,6 +320,7 @@ static u64 busy_wait(u64 delay_ns)
 #include "calls.c"
 #include "probes.c"
 #include "sites.c"
+#include "steals.c"
 #include "allocations.c"
 #include "coherent.c"
 
@@ -585,6 +586,7 @@ static void forget(bool probes_too)
 	}
 	forget_passages();
 	remove_sites();
+	end_steals();
 	WRITE_ONCE(site_ppm, 0);
 	WRITE_ONCE(site_long_ppm, AT_SITE_LONG_PPM);
 }
@@ -1004,6 +1006,7 @@ static void create_files(void)
 	debugfs_create_file("probes", 0600, injector.dir, NULL, &probes_fops);
 	debugfs_create_file("fail-nth", 0600, injector.dir, NULL, &fail_nth_fops);
 	debugfs_create_file("sites", 0600, injector.dir, NULL, &sites_fops);
+	debugfs_create_file("steals", 0600, injector.dir, NULL, &steals_fops);
 	debugfs_create_file("dma-coherent", 0400, injector.dir, NULL, &coherent_fops);
 	debugfs_create_u32("site_ppm", 0600, injector.dir, &site_ppm);
 	debugfs_create_u32("site_long_ppm", 0600, injector.dir, &site_long_ppm);
@@ -1141,6 +1144,7 @@ static void __exit injector_exit(void)
 	remove_call_probes(true);
 	remove_probes(true);
 	remove_sites();
+	end_steals();
 	remove_failslab_probe();
 	remove_coherent_probes();
 	replace_live(NULL);

@@ -238,7 +238,12 @@ void disarm_faults() {
     bounded_write(std::string(injector) + "sites", "\n", file_bound);
 }
 
-void place_sites(const std::vector<std::string>& sites, double share, double long_share) {
+void place_sites(const std::vector<std::string>& sites, double share, double long_share,
+                 const Steals& steals) {
+    std::ostringstream stealing;
+    if (steals.period_ns)
+        stealing << std::hex << steals.from << std::dec << ' ' << steals.bytes << ' '
+                 << steals.period_ns;
     std::string names;
     for (const std::string& site : sites)
         names += site + " ";
@@ -246,7 +251,12 @@ void place_sites(const std::vector<std::string>& sites, double share, double lon
     settings.set("site_ppm", std::to_string(std::lround(share * 1e6)));
     settings.set("site_long_ppm", std::to_string(std::lround(long_share * 1e6)));
     settings.set("sites", names);
+    settings.set("steals", stealing.str());
     settings.write();
+}
+
+std::string read_steals() {
+    return bounded_read(std::string(injector) + "steals", file_bound).text;
 }
 
 bool optimise_probes(bool optimise) {

@@ -1,6 +1,7 @@
 // Kernel modules and the fault injector's rules.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -36,9 +37,18 @@ bool wait_for_node(const std::string& path);
 std::vector<std::string> arm_faults(const Plan& plan, bool windows, bool probes);
 // Ends what arm_faults() and place_sites() began.
 void disarm_faults();
+// Where CPUs are taken away between any two instructions (fault/steals.c).
+struct Steals {
+    std::uint64_t from = 0; // the text
+    std::uint64_t bytes = 0;
+    std::int64_t period_ns = 0; // 0: nowhere
+};
 // Instructions that are drawn out in a share of their passages, in place of those before; none:
 // off.  So large a share of the waits may take 1 ms even where nothing could be preempted.
-void place_sites(const std::vector<std::string>& sites, double share, double long_share);
+void place_sites(const std::vector<std::string>& sites, double share, double long_share,
+                 const Steals& steals);
+// The injector's file.
+std::string read_steals();
 // May the kernel make jumps of probes?  What was so before.  It does that later, while racers run,
 // and keeps who places the next probe waiting for a grace period of all tasks (kernel/kprobes.c,
 // kprobe_optimizer()).

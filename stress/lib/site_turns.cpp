@@ -10,7 +10,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include "lib/driver_state.h"
 #include "lib/modules.h"
+#include "lib/oracles/module_memory.h"
 #include "lib/system.h"
 
 namespace at {
@@ -53,6 +55,7 @@ std::vector<Knob> with_site_knobs(std::vector<Knob> knobs) {
         {"kernel_site_from", scope, Kind::integer, "0", "0", "1000000000", {}, "instructions", "the same for kernel_sites"},
         {"site_turn", scope, Kind::duration, "0ms", "0ms", "3600s", {}, "", "how long these stand until the next ones are drawn out; 0: all the time, as emulated CPUs need it (docs/windows.md)"},
         {"site_share", scope, Kind::real, "0.5", "0", "1", {}, "share", "passages at these that wait, as far as a site may take time"},
+        {"steal_ns", scope, Kind::integer, "0", "0", "1000000000", {}, "ns", "from one look of each CPU's where it is to the next: inside the module that the sites are of it stays there for a moment, as if its host had taken it away (docs/windows.md); 0: none"},
         {"site_long", scope, Kind::real, "0.03125", "0", "1", {}, "share", "waits at these that may take 1 ms even where interrupts are off; others 100 us"},
     });
     // clang-format on
@@ -65,6 +68,7 @@ SitesAsked sites_asked(const KnobValues& knobs) {
                                              knobs.integer("kernel_sites"));
     asked.share = asked.at_once ? knobs.real("site_share") : 0;
     asked.long_share = knobs.real("site_long");
+    asked.steal_ns = knobs.integer("steal_ns");
     asked.turn = std::chrono::milliseconds(knobs.nanoseconds("site_turn") / 1000000);
     return asked;
 }
@@ -115,13 +119,24 @@ std::vector<std::string> SiteTurns::group() const {
     return names;
 }
 
+// In the target's module; what its device's part does has interrupts off.
+Steals SiteTurns::steals() const {
+    const auto own = std::find_if(sites_.begin(), sites_.end(), [](const std::string& site) {
+        return site.find(':') != std::string::npos && site.rfind("vmlinux:", 0);
+    });
+    if (!asked_.steal_ns || own == sites_.end())
+        return {};
+    const ModuleRange range = range_of_module(own->substr(0, own->find(':')));
+    return {range.start, range.bytes, range.bytes ? asked_.steal_ns : 0};
+}
+
 void SiteTurns::place() {
     if (!any())
         return;
     count();
     if (!placed_)
         optimised_ = optimise_probes(false);
-    place_sites(group(), asked_.share, asked_.long_share);
+    place_sites(group(), asked_.share, asked_.long_share, steals());
     placed_ = true;
 }
 
@@ -129,7 +144,7 @@ void SiteTurns::remove() {
     if (!placed_)
         return;
     count();
-    place_sites({}, 0, 0);
+    place_sites({}, 0, 0, {});
     if (optimised_)
         optimise_probes(true);
     placed_ = false;
@@ -138,6 +153,8 @@ void SiteTurns::remove() {
 void SiteTurns::count() {
     if (!placed_)
         return;
+    for (const auto& [name, value] : parse_books(read_steals()))
+        stolen_[name] += value;
     std::istringstream lines(read_sites());
     for (std::string line; std::getline(lines, line);) {
         std::string name;
@@ -183,6 +200,9 @@ nlohmann::json SiteTurns::told(nlohmann::json& counters) const {
                          {"site_stretches", all.stretched},
                          {"site_parted", all.parted},
                          {"site_us", all.waited_us}});
+    if (asked_.steal_ns)
+        counters.update({{"steals", value_of(stolen_, "inside")},
+                         {"steal_us", value_of(stolen_, "waited_us")}});
     return sites;
 }
 

@@ -22,7 +22,9 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "lib/driver_state.h"
 #include "lib/knobs.h"
+#include "lib/modules.h"
 
 namespace at {
 
@@ -34,7 +36,8 @@ struct SitesAsked {
     std::size_t at_once = 0; // the target's, those of its path, the kernel's
     double share = 0;        // of the passages, that wait
     std::chrono::milliseconds turn{};
-    double long_share = 0; // of the waits, that are long wherever they are
+    double long_share = 0;     // of the waits, that are long wherever they are
+    std::int64_t steal_ns = 0; // from one look where a CPU is to the next; 0: none is taken away
 };
 SitesAsked sites_asked(const KnobValues& knobs);
 
@@ -91,6 +94,7 @@ public:
 private:
     void count();
     std::vector<std::string> group() const;
+    Steals steals() const;
 
     std::vector<std::string> sites_;
     SitesAsked asked_;
@@ -98,6 +102,7 @@ private:
     bool placed_ = false;
     bool optimised_ = false; // were probes, before these
     std::map<std::string, SiteCount> counts_;
+    Books stolen_; // of fault/steals.c
 };
 
 } // namespace at
