@@ -140,6 +140,8 @@ public:
     // A call that waits for requests, and has work of its own for as long as `work_ns`, returns
     // when the last of them must have ended.
     void within_bounds(const char* call, std::uint64_t work_ns, const std::function<void()>& body);
+    // The same of a call that waits for no request: those of its file have ended.
+    void within_wake_up(const char* call, const std::function<void()>& body);
     // Around a replacement by a device that holds other bytes.
     void begin_replacement() { shared_.device_epoch.fetch_add(1, std::memory_order_seq_cst); }
     void end_replacement() { shared_.device_epoch.fetch_add(1, std::memory_order_seq_cst); }

@@ -148,6 +148,12 @@ void Race::within_bounds(const char* call, std::uint64_t work_ns,
     wait.judge();
 }
 
+void Race::within_wake_up(const char* call, const std::function<void()>& body) {
+    const BoundedWait wait(*this, call, 0);
+    body();
+    wait.judge();
+}
+
 // fsync(2): the device's requests that were submitted before have ended when it returns
 // (driver/zcdma.c, zcdma_fsync()).
 void Race::sync_file(std::uint32_t submitter, Random& random) {

@@ -91,10 +91,10 @@ void open_loop(Race& race, std::uint32_t index, Random random) {
         else
             read_and_cancel(fd.get(), reads, memory, random);
         const RequestsLook look;
-        {
+        race.within_wake_up("close", [&] {
             const Calling calling(Call::close);
             fd.reset();
-        }
+        });
         if (synchronous)
             look_for_left(race, look);
         if (loaded)
