@@ -395,6 +395,7 @@ static struct device *zc_dma_device(struct platform_device *pdev)
 	return zc_is_edu() ? pdev->dev.parent : &pdev->dev;
 }
 
+/* Counts the handlers under way, for who looks at the ring meanwhile. */
 static void zc_line(void *arg)
 {
 	struct zc_dev *dev = arg;
@@ -546,7 +547,8 @@ static bool zc_parameters_valid(void)
 	       zc_timeout_ms >= 1 && zc_timeout_ms <= 60000 &&
 	       zc_stop_ms >= 1 && zc_stop_ms <= 1000 && latency_ns <= NSEC_PER_SEC &&
 	       burst >= 1 && burst <= 256 && irq_gap_ns <= NSEC_PER_SEC && ack_ns <= NSEC_PER_SEC &&
-	       (!zc_look_ns || (zc_look_ns >= 10000 && zc_look_ns <= NSEC_PER_SEC)) && engine_cpu >= -1 &&
+	       (!zc_look_ns || (zc_look_ns >= 10000 && zc_look_ns <= NSEC_PER_SEC)) &&
+	       engine_cpu >= -1 &&
 	       (engine_cpu < 0 || (engine_cpu < nr_cpu_ids && cpu_online(engine_cpu))) &&
 	       (int)zc_parse_cancel(cancel) >= 0;
 }

@@ -55,7 +55,7 @@ std::vector<Knob> with_site_knobs(std::vector<Knob> knobs) {
         {"kernel_site_from", scope, Kind::integer, "0", "0", "1000000000", {}, "instructions", "the same for kernel_sites"},
         {"site_turn", scope, Kind::duration, "0ms", "0ms", "3600s", {}, "", "how long these stand until the next ones are drawn out; 0: all the time, as emulated CPUs need it (docs/windows.md)"},
         {"site_share", scope, Kind::real, "0.5", "0", "1", {}, "share", "passages at these that wait, as far as a site may take time"},
-        {"steal_ns", scope, Kind::integer, "0", "0", "1000000000", {}, "ns", "from one look of each CPU's where it is to the next: inside the module that the sites are of it stays there for a moment, as if its host had taken it away (docs/windows.md); 0: none"},
+        {"steal_ns", scope, Kind::integer, "0", "0", "1000000000", {}, "ns", "from one look of each CPU's where it is to the next: inside the module that the sites are of it stays there for a moment, as if its host had taken it away (docs/windows.md), 10000 and more; 0: none"},
         {"site_long", scope, Kind::real, "0.03125", "0", "1", {}, "share", "waits at these that may take 1 ms even where interrupts are off; others 100 us"},
     });
     // clang-format on
@@ -153,8 +153,9 @@ void SiteTurns::remove() {
 void SiteTurns::count() {
     if (!placed_)
         return;
-    for (const auto& [name, value] : parse_books(read_steals()))
-        stolen_[name] += value;
+    if (asked_.steal_ns)
+        for (const auto& [name, value] : parse_books(read_steals()))
+            stolen_[name] += value;
     std::istringstream lines(read_sites());
     for (std::string line; std::getline(lines, line);) {
         std::string name;
