@@ -10,9 +10,8 @@
  * has come between two instructions of that text stays there, as an SMI or the host
  * of a virtual CPU would: evenly over the logarithm of 1 to 100 us, to 1 ms where
  * the driver could have been preempted.  The only CPU is given to others instead,
- * where the kernel preempts there.  No instruction need be drawn out beforehand, as
- * sites.c does it, whose passages are kept a thousand times as often; where
- * interrupts are off none comes.
+ * where the kernel preempts there.  No instruction need be probed beforehand, as for
+ * sites.c; where interrupts are off none comes.
  */
 #include <linux/hrtimer.h>
 #include <linux/ptrace.h>

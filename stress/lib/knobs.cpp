@@ -31,7 +31,7 @@ const std::vector<Knob>& target_knobs() {
         {"burst", Scope::target, Kind::integer, "4", "1", "256", {}, "descriptors", "soft engine: descriptors for each tick of its timer"},
         {"ack_ns", Scope::target, Kind::integer, "3000", "0", "1000000000", {}, "ns", "soft engine: from a stop or reset to its acknowledgement"},
         {"irq_gap_ns", Scope::target, Kind::integer, "0", "0", "1000000000", {}, "ns", "soft engine: least time between two interrupts"},
-        {"look_ns", Scope::target, Kind::integer, "50000", "0", "1000000000", {}, "ns", "from one look at what the driver's lock guards to the next, 10000 and more; 0: none"},
+        {"look_ns", Scope::target, Kind::integer, "0", "0", "1000000000", {}, "ns", "from one look at what the driver's lock guards to the next, 10000 and more; 0: none"},
         {"engine_cpu", Scope::target, Kind::integer, "-1", "-1", "4095", {}, "", "CPU whose timer runs the soft engine, -1: any"},
         {"poll_wake", Scope::target, Kind::integer, "0", "0", "1", {}, "", "wake the queues from inside ->poll"},
     };
