@@ -630,6 +630,21 @@ static void edu_write_locked(struct edu_engine *e, enum zcdma_reg reg, u32 value
 	}
 }
 
+static const struct zcdma_desc *edu_told_desc(struct zcdma_engine *engine, u32 index)
+{
+	return edu_desc(edu_of(engine), index);
+}
+
+static void edu_judge(struct zcdma_engine *engine, enum zcdma_reg reg, u32 value)
+{
+	struct edu_engine *e = edu_of(engine);
+	const struct zcdma_told now = {
+		e->state, e->size, e->head, e->tail, engine, edu_told_desc,
+	};
+
+	zcdma_told(&now, reg, value);
+}
+
 static void edu_write(struct zcdma_engine *engine, enum zcdma_reg reg, u32 value)
 {
 	struct edu_engine *e = edu_of(engine);
@@ -638,6 +653,7 @@ static void edu_write(struct zcdma_engine *engine, enum zcdma_reg reg, u32 value
 	at_stall();
 	spin_lock_irqsave(&e->lock, flags);
 	if (!e->gone && !e->isolated) {
+		edu_judge(engine, reg, value);
 		edu_write_locked(e, reg, value);
 		edu_raise_by_card(e);
 	}

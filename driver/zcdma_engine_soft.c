@@ -23,6 +23,7 @@
 #include "aiotorture.h"
 #include "compat.h"
 #include "zcdma_regs.h"
+#include "zcdma_told.h"
 
 #define SOFT_MAX_LATE		16	/* transfers that hang at a time; more run as usual */
 #define SOFT_LATE_BYTES		4096U	/* a hung transfer writes so much each tick */
@@ -917,14 +918,30 @@ static void soft_write_locked(struct zcdma_engine *e, enum zcdma_reg reg, u32 va
 	}
 }
 
+static const struct zcdma_desc *soft_told_desc(struct zcdma_engine *e, u32 index)
+{
+	return soft_desc(e, index);
+}
+
+static void soft_judge(struct zcdma_engine *e, enum zcdma_reg reg, u32 value)
+{
+	const struct zcdma_told now = {
+		e->state, e->size, e->head, e->tail, e, soft_told_desc,
+	};
+
+	zcdma_told(&now, reg, value);
+}
+
 static void soft_write(struct zcdma_engine *e, enum zcdma_reg reg, u32 value)
 {
 	unsigned long flags;
 
 	at_stall();
 	spin_lock_irqsave(&e->lock, flags);
-	if (!e->gone && !e->isolated)
+	if (!e->gone && !e->isolated) {
+		soft_judge(e, reg, value);
 		soft_write_locked(e, reg, value);
+	}
 	spin_unlock_irqrestore(&e->lock, flags);
 }
 
@@ -973,12 +990,13 @@ static void soft_destroy(struct zcdma_engine *e)
 	hrtimer_cancel(&e->steered.timer);
 	destroy_workqueue(e->irq_thread);
 	vfree(e->mem);
-	kfree(e);
+	vfree(e);
 }
 
 static struct zcdma_engine *soft_create(const struct zcdma_engine_config *config)
 {
-	struct zcdma_engine *e = kzalloc(sizeof(*e), GFP_KERNEL);
+	/* unmapped when it goes, as registers are: who touches them later faults */
+	struct zcdma_engine *e = vzalloc(sizeof(*e));
 
 	if (!e)
 		return NULL;
@@ -989,7 +1007,7 @@ static struct zcdma_engine *soft_create(const struct zcdma_engine_config *config
 		if (e->irq_thread)
 			destroy_workqueue(e->irq_thread);
 		vfree(e->mem);
-		kfree(e);
+		vfree(e);
 		return NULL;
 	}
 	spin_lock_init(&e->lock);

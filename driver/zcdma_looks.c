@@ -99,14 +99,17 @@ static bool ring_is_done(struct zc_dev *dev, struct zc_req *req)
 	return true;
 }
 
-/* A timer that has not run yet ends within a time-out from now; one that has marks its request. */
+/*
+ * A timer that has not run yet ends within a time-out from now, and an idle CPU is
+ * woken for it; one that has marks its request.
+ */
 static bool is_untimed(struct zc_req *req)
 {
 	unsigned long ends = READ_ONCE(req->timer.expires);
 
 	if (req->expired)
 		return false;
-	return !test_bit(ZC_TIMEOUT, &req->holders) ||
+	return !test_bit(ZC_TIMEOUT, &req->holders) || req->timer.flags & TIMER_DEFERRABLE ||
 	       time_after(ends, jiffies + msecs_to_jiffies(zc_timeout_ms)) ||
 	       (!timer_pending(&req->timer) && time_after(ends, jiffies));
 }

@@ -645,8 +645,10 @@ long mapped() {
 
 extern "C" {
 
-void* at_vzalloc(std::size_t bytes, AT_WHERE) {
-    // One large block: the engine's; what a schedule uses of it is reset by the core.
+void* at_vzalloc(std::size_t bytes, const char* name, AT_WHERE) {
+    // One large block: the device's memory; what a schedule uses of it is reset by the core.
+    if (bytes < device_bytes)
+        return at_kmalloc(bytes, name, 0, true, file, line);
     if (bytes > device_bytes || device_memory_taken)
         throw std::length_error("vzalloc: one block of 1 MiB");
     might_sleep(WHERE);
@@ -655,9 +657,12 @@ void* at_vzalloc(std::size_t bytes, AT_WHERE) {
     device_memory_taken = true;
     return device;
 }
-void at_vfree(const void*, AT_WHERE) {
+void at_vfree(const void* at, AT_WHERE) {
     might_sleep(WHERE);
-    device_memory_taken = false;
+    if (at && at != device)
+        at_kfree(at, file, line);
+    else if (at)
+        device_memory_taken = false;
 }
 
 void* at_memset(void* at, int byte, std::size_t bytes) {

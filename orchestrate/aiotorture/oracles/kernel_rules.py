@@ -389,6 +389,14 @@ _DEVICES = (
         blame=Blame.NOBODY,
         compact=True,
     ),
+    # what zcdma's engines say of a driver that breaks their contract (driver/zcdma_told.h)
+    _rule(
+        "device-told",
+        r"^zcdma: the device (?P<what>.+)",
+        "the device {what} in {frame}",
+        oracle="contract",
+        carried=True,
+    ),
     _rule(
         "irq-storm",
         r"^irq \d+: nobody cared",
@@ -531,7 +539,8 @@ _REPORTERS = (
     r"kmemleak_\w+|check_preemption_disabled|debug_smp_processor_id|check_slab_allocation|"
     r"\w*notifier_call_chain\w*|dma_(?:un)?map_\w+|(?:un)?pin_user_\w+|set_page_dirty_lock|"
     r"kobject_add\w*|sysfs_\w+|"
-    r"__filp_close|filp_close|filp_flush"
+    r"__filp_close|filp_close|filp_flush|"
+    r"zcdma_told\w*|(?:soft|edu)_(?:judge|write\w*)|zc_write"
 )
 
 SKIP = re.compile(rf"^(?:{_LOCK_INTERNALS}|{_REPORTERS})$")

@@ -20,7 +20,7 @@ struct kmem_cache;
 #define kmalloc_array(n, size, gfp)	at_kmalloc((n) * (size), #size, gfp, false, AT_HERE)
 #define kcalloc(n, size, gfp)		at_kmalloc((n) * (size), #size, gfp, true, AT_HERE)
 #define kfree(p)			at_kfree(p, AT_HERE)
-#define vzalloc(size)			at_vzalloc(size, AT_HERE)
+#define vzalloc(size)			at_vzalloc(size, #size, AT_HERE)
 #define vfree(p)			at_vfree(p, AT_HERE)
 #define bitmap_zalloc(n, gfp)		((unsigned long *)kcalloc(((n) + 63) / 64, 8, gfp))
 #define bitmap_free(p)			kfree(p)

@@ -35,9 +35,13 @@ struct timer_list {
 	struct at_timer *timer;
 	void (*function)(struct timer_list *timer);
 	unsigned long expires;		/* not kept */
+	unsigned int flags;
 };
 
-#define timer_setup(t, f, flags)	((t)->function = (f), (t)->timer = at_timer_init(t, f, #f))
+#define TIMER_DEFERRABLE	0x00080000
+
+#define timer_setup(t, f, how)		\
+	((t)->flags = (how), (t)->function = (f), (t)->timer = at_timer_init(t, f, #f))
 #define timer_pending(t)		((t)->timer != NULL)
 #define mod_timer(t, at)		at_mod_timer((t)->timer, at, AT_HERE)
 #define del_timer(t)			at_del_timer((t)->timer, AT_HERE)

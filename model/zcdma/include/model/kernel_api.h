@@ -114,7 +114,7 @@ void *at_cache_alloc(struct kmem_cache *cache, unsigned int gfp, AT_WHERE);
 void at_cache_free(struct kmem_cache *cache, void *at, AT_WHERE);
 void *at_kmalloc(size_t bytes, const char *name, unsigned int gfp, bool zero, AT_WHERE);
 void at_kfree(const void *at, AT_WHERE);
-void *at_vzalloc(size_t bytes, AT_WHERE);
+void *at_vzalloc(size_t bytes, const char *name, AT_WHERE);
 void at_vfree(const void *at, AT_WHERE);
 void *at_dma_alloc(size_t bytes, unsigned long long *bus, unsigned int gfp, AT_WHERE);
 bool at_allocation_fails(const char *what, AT_WHERE);
