@@ -55,11 +55,19 @@ EDU_FAULTS = frozenset(
 GADGET = "gadget"
 # Functions of the driver, by how their names begin: those that play its device, look at it or show its books, and
 # those on paths that few plans take.
-ZCDMA_DEVICE = r"soft_|edu_|engine_|books_|requests_|ring_|look_|is_un|zc_(books|looks)_|zc_(is_asleep|somebody_)"
+ZCDMA_DEVICE = (
+    r"soft_|edu_|zcdma_told|engine_|books_|requests_|ring_|look_|is_un|zc_(books|looks)_|zc_(is_asleep|somebody_)"
+)
 ZCDMA_PATHS = {
     REMOVAL: r"zcdma_(probe|remove)|remove_|zc_(free_ring|alloc_ring|dev_free|new_dev|(un)?register_|wake_gone)",
     "recovery": r"zc_(timeout|recover|sort_|start_engine|halt_engine)",
     "writeback": r"zc_(dirty_work|lost_dirty)",
+}
+# Those that nearly all plans take, and some are made for.
+ZCDMA_CROWDED_PATHS = {
+    "cancel": r"zcdma_ki_cancel|zc_(cancel|reap_work)",
+    "fsync": r"zcdma_fsync|zc_drained",
+    "poll": r"zcdma_poll",
 }
 
 
@@ -68,7 +76,8 @@ class Target:
     """One target. `builds`: the modules of this repository belong to it. `node`: what is opened,
     empty for a scenario that opens its own files. `row`: whose plans in matrix.toml it runs.
     `knobs`: what it says to every plan. `device`: a pattern of the functions that play the device;
-    `paths`: of those on a path of the driver that few plans take (knob `path`). `pace`: how much of the contention
+    `paths`: of those on a path of the driver that few plans take (knob `path`); `crowded_paths`: that nearly all
+    take, and some are made for. `pace`: how much of the contention
     that a race of zcdma owes a race of it can have."""
 
     name: str
@@ -80,6 +89,7 @@ class Target:
     knobs: Mapping[str, str] = field(default_factory=dict)
     device: str = ""
     paths: Mapping[str, str] = field(default_factory=dict)
+    crowded_paths: Mapping[str, str] = field(default_factory=dict)
     hardware: Hardware = Hardware()
     pace: float = 1.0
     # faults that its device knows, as (phase, action); None: all
@@ -135,7 +145,7 @@ class Target:
             }
             apart = self._paths_apart(plan)
             draw("sites", {name: sites.without(every, apart) for name, every in own.items()})
-            if taken := self.paths.get(sites.path_of(plan)):
+            if taken := {**self.paths, **self.crowded_paths}.get(sites.path_of(plan)):
                 draw("path_sites", {name: sites.only(every, taken) for name, every in own.items()})
         if asked["kernel_sites"]:
             draw("kernel_sites", {sites.KERNEL: kernelimage.sites_of(kernel)})
@@ -143,9 +153,10 @@ class Target:
 
     def _paths_apart(self, plan: Plan) -> list[str]:
         """Which functions `sites` does not draw out: what is never passed would spend what the plan has of them. A
-        plan that says its path has `path_sites` for that one, and passes no other."""
-        if sites.path_of(plan) != sites.ANY_PATH:
-            return list(self.paths.values())
+        plan that says its path has `path_sites` for that one, and passes no other but the crowded ones."""
+        path = sites.path_of(plan)
+        if path != sites.ANY_PATH:
+            return [*self.paths.values(), self.crowded_paths.get(path, "")]
         return [] if plan.scenario.name in REMOVING else [self.paths.get(REMOVAL, "")]
 
     def _under_test(self, kernel: Kernel, modules: build.ModuleSet) -> dict[str, bytes]:
@@ -223,11 +234,11 @@ def _written_back(kernel: Kernel) -> Preload | None:
 _BUILT_IN = (
     Target(
         "zcdma", ("qemu", "lab"), row="zcdma", builds=True, node="/dev/zcdma0",
-        device=ZCDMA_DEVICE, paths=ZCDMA_PATHS,
+        device=ZCDMA_DEVICE, paths=ZCDMA_PATHS, crowded_paths=ZCDMA_CROWDED_PATHS,
     ),  # fmt: skip
     Target(
         EDU, ("qemu",), row=EDU, builds=True, node="/dev/zcdma0",
-        device=ZCDMA_DEVICE, paths=ZCDMA_PATHS,
+        device=ZCDMA_DEVICE, paths=ZCDMA_PATHS, crowded_paths=ZCDMA_CROWDED_PATHS,
         knobs=EDU_KNOBS, hardware=Hardware((Device("edu"),) * EDU_CARDS, iommu=True), pace=0.05,
         faults=EDU_FAULTS,
     ),  # fmt: skip

@@ -46,7 +46,7 @@ std::vector<Knob> with_site_knobs(std::vector<Knob> knobs) {
     // clang-format off
     knobs.insert(knobs.end(), {
         {"sites", scope, Kind::integer, "0", "0", "32", {}, "instructions", "instructions of the target's module, drawn from the seed, that are drawn out at a time; on one CPU where the kernel is preempted anywhere alone (docs/windows.md)"},
-        {"path", scope, Kind::choice, "any", "", "", {"any", "none", "recovery", "removal", "writeback"}, "", "which path of the driver the plan takes of those that few plans take: `sites` leaves their functions out; any: it does not say, and only those that run when a device comes or goes are left out, but by removal_under_load"},
+        {"path", scope, Kind::choice, "any", "", "", {"any", "none", "recovery", "removal", "writeback", "cancel", "fsync", "poll"}, "", "which path of the driver the plan takes of those that few plans take (recovery, removal, writeback: `sites` leaves their functions out), or is made for; any: it does not say, and only those that run when a device comes or goes are left out, but by removal_under_load"},
         {"path_sites", scope, Kind::integer, "0", "0", "32", {}, "instructions", "the same of the functions of that path"},
         {"kernel_sites", scope, Kind::integer, "0", "0", "32", {}, "instructions", "the same of the kernel's fs/aio.c, of a kernel that was built here"},
         {"site_order", scope, Kind::integer, "0", "0", "4294967295", {}, "", "seed of the order in which they are drawn; 0: the plan's"},

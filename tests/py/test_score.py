@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import sample_run
 
-from aiotorture import build, kernels, sites
+from aiotorture import build, kernels, sites, targets
 from aiotorture.errors import ConfigurationError
 from aiotorture.matrix import Cell
 from aiotorture.plan import parse
@@ -75,7 +75,7 @@ def test_no_two_cells_of_a_cancel_mode_draw_out_the_same_instructions() -> None:
             theirs = shared.setdefault(key, set())
             assert first == len(theirs)
             theirs |= set(range(first, first + count))
-    assert {path for path, *_ in shared} == {"recovery", "removal", "writeback"}
+    assert {path for path, *_ in shared} == {*targets.ZCDMA_PATHS, *targets.ZCDMA_CROWDED_PATHS}
     assert sites.order_of(parse("scenario melee; seed 5")) == (5, 0)
 
 

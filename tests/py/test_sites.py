@@ -144,13 +144,15 @@ def test_the_device_is_not_the_driver() -> None:
 @pytest.mark.parametrize(
     ("text", "seen"),
     [
-        ("scenario melee sites=6", {"common", "recovery", "writeback"}),
-        ("scenario removal_under_load sites=6", {"common", "recovery", "writeback", "removal"}),
-        ("scenario melee sites=6 path=none path_sites=4", {"common"}),
-        ("scenario melee sites=6 path=recovery", {"common"}),
-        ("scenario melee sites=6 path=recovery path_sites=4", {"common", "recovery"}),
+        ("scenario melee sites=6", {"common", "cancel", "recovery", "writeback"}),
+        ("scenario removal_under_load sites=6", {"common", "cancel", "recovery", "writeback", "removal"}),
+        ("scenario melee sites=6 path=none path_sites=4", {"common", "cancel"}),
+        ("scenario melee sites=6 path=recovery", {"common", "cancel"}),
+        ("scenario melee sites=6 path=recovery path_sites=4", {"common", "cancel", "recovery"}),
         ("scenario melee path=writeback path_sites=4", {"writeback"}),
-        ("scenario removal_under_load sites=6 path=removal path_sites=4", {"common", "removal"}),
+        ("scenario removal_under_load sites=6 path=removal path_sites=4", {"common", "cancel", "removal"}),
+        ("scenario melee sites=6 path=cancel", {"common"}),
+        ("scenario melee path=cancel path_sites=4", {"cancel"}),
     ],
 )
 def test_functions_of_a_path_are_drawn_out_where_a_plan_takes_it(
@@ -158,7 +160,7 @@ def test_functions_of_a_path_are_drawn_out_where_a_plan_takes_it(
 ) -> None:
     functions = {
         "zc_submit": "common", "soft_tick": "device", "zc_recover_work": "recovery", "zc_timeout": "recovery",
-        "zc_dirty_work": "writeback", "zcdma_probe": "removal",
+        "zc_dirty_work": "writeback", "zcdma_probe": "removal", "zc_cancel": "cancel",
     }  # fmt: skip
     every = [sites.Site(function, 0, at, 1) for at, function in enumerate(functions)]
     zcdma = targets.named("zcdma")

@@ -43,7 +43,7 @@ MOST_CPUS = 2
 # is never done.
 LONGER_TIMES = 2.0
 LONGER = ("exit_under_load", "removal_under_load")
-LONGER_PLANS = ("-saturated-",)
+LONGER_PLANS = ("-saturated-opened-",)
 # Most bugs show in a mix, nearly all of those within a second of it: more cells show more than longer ones, and
 # more than a third of such a cell is set-up and teardown.
 MIX_TIMES = 1.25
