@@ -639,7 +639,13 @@ static void edu_judge(struct zcdma_engine *engine, enum zcdma_reg reg, u32 value
 {
 	struct edu_engine *e = edu_of(engine);
 	const struct zcdma_told now = {
-		e->state, e->size, e->head, e->tail, engine, edu_told_desc,
+		.state = e->state,
+		.base = (u64)e->ring_hi << 32 | e->ring_lo,
+		.size = e->size,
+		.head = e->head,
+		.tail = e->tail,
+		.engine = engine,
+		.desc = edu_told_desc,
 	};
 
 	zcdma_told(&now, reg, value);

@@ -926,7 +926,13 @@ static const struct zcdma_desc *soft_told_desc(struct zcdma_engine *e, u32 index
 static void soft_judge(struct zcdma_engine *e, enum zcdma_reg reg, u32 value)
 {
 	const struct zcdma_told now = {
-		e->state, e->size, e->head, e->tail, e, soft_told_desc,
+		.state = e->state,
+		.base = (u64)e->ring_hi << 32 | e->ring_lo,
+		.size = e->size,
+		.head = e->head,
+		.tail = e->tail,
+		.engine = e,
+		.desc = soft_told_desc,
 	};
 
 	zcdma_told(&now, reg, value);

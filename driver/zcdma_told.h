@@ -18,6 +18,7 @@
 /* An engine's registers before a write, under its lock. */
 struct zcdma_told {
 	enum zcdma_state state;
+	u64 base;
 	u32 size;
 	u32 head;
 	u32 tail;
@@ -34,6 +35,8 @@ static void zcdma_told_control(const struct zcdma_told *now, enum zcdma_ctrl ctr
 	case ZCDMA_CTRL_RUN:
 		if (now->state != ZCDMA_STOPPED && now->state != ZCDMA_POWERON)
 			ZCDMA_TOLD_WRONG("was told to run before it stood still");
+		else if (!now->base || !now->size)
+			ZCDMA_TOLD_WRONG("was told to run without a ring");
 		break;
 	case ZCDMA_CTRL_STOP:
 		if (now->state == ZCDMA_STOPPING || now->state == ZCDMA_RESETTING)

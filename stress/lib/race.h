@@ -182,7 +182,7 @@ private:
     void overtaken_by_fsync(const std::vector<std::pair<std::uint32_t, std::uint64_t>>& before,
                             std::uint64_t returned_ns);
     std::vector<std::pair<std::uint32_t, std::uint64_t>> flying_of(std::uint32_t submitter) const;
-    std::int64_t flying_in(bool reads) const; // transfers of that direction
+    std::int64_t under_way(bool reads) const; // transfers of that direction
     std::vector<DriverRequest> kept_requests(std::uint32_t submitter) const;
     void await_given_back(std::uint32_t submitter);
     bool keep_load();
@@ -192,7 +192,9 @@ private:
     void await_sleepers(std::uint32_t submitter);
     void lull(std::uint32_t submitter, Random& random, WindowRacer& racer);
     void watch_sleepers();
-    void poll_until_idle(std::uint32_t submitter, Random& random);
+    // `reads`: for which direction; else one that has no room.
+    void poll_until_idle(std::uint32_t submitter, Random& random,
+                         std::optional<bool> reads = std::nullopt);
     void judge_timing(Slot& slot, std::uint32_t index);
     void note_late(LateKind kind, std::uint32_t index, std::uint64_t begin_ns,
                    std::uint64_t end_ns);
@@ -223,10 +225,12 @@ private:
     bool placed_reap(WindowRacer& racer, Random& random);
     bool placed_destroy(WindowRacer& racer, Random& random);
     bool placed_fsync(WindowRacer& racer, std::uint32_t submitter, Random& random);
+    bool placed_poll(WindowRacer& racer, std::uint32_t submitter, Random& random);
     static void end_placement(WindowRacer& racer);
     bool enlist(WindowRacer& racer, Random& random, double share = 1) const;
     std::optional<Target> next_to_start(Random& random, bool next) const;
     std::optional<Target> last_to_start() const;
+    std::optional<Target> makes_room(bool reads) const;
     void name_requests(const std::vector<std::uint32_t>& slots, Random& random);
 
     void spin(Random& random) const;     // a seeded time, at most spin_max

@@ -91,11 +91,14 @@ Race::flying_of(std::uint32_t submitter) const {
     return flying;
 }
 
-std::int64_t Race::flying_in(bool reads) const {
+std::int64_t Race::under_way(bool reads) const {
     std::int64_t count = 0;
-    for (std::uint32_t i = 0; i < geometry_.submitters; ++i)
-        for (const auto& [index, word] : flying_of(i))
-            count += shared_.slots[index].is_read == reads;
+    for (std::uint32_t index = 0; index < geometry_.slots; ++index) {
+        const Slot& slot = shared_.slots[index];
+        const SlotState state = state_of(slot.word.load(std::memory_order_acquire));
+        count += (state == SlotState::flying || state == SlotState::sync) &&
+                 slot.op.load(std::memory_order_relaxed) == Op::transfer && slot.is_read == reads;
+    }
     return count;
 }
 
@@ -224,17 +227,20 @@ void Race::read_at_position(std::uint32_t index, Random& random) {
 }
 
 // poll(2) while nobody submits: the driver's requests end, and with them a sleeper's wait.
-void Race::poll_until_idle(std::uint32_t submitter, Random& random) {
+void Race::poll_until_idle(std::uint32_t submitter, Random& random, std::optional<bool> reads) {
     // By then every request has been answered; poll(2) looks once more when its time is over
     // (fs/select.c, do_poll()), so a wake-up that was lost shows in how long it took.
     const std::uint64_t bound_ns = wait_bounds_.last_ns + 250 * ms;
     const std::int64_t limit = knobs_.integer("ring") / 2;
     // It sleeps only where a direction has no room; and where that ends while it is about to, who
     // looks before he joins the queue is not woken.
-    const bool full[] = {flying_in(false) >= limit, flying_in(true) >= limit};
-    if ((full[0] || full[1]) && random.below(2))
-        pause(random.logarithmic(1, 4000) * 1000ULL);
-    const bool readable = full[0] == full[1] ? random.below(2) == 0 : full[1];
+    if (!reads) {
+        const bool full[] = {under_way(false) >= limit, under_way(true) >= limit};
+        if ((full[0] || full[1]) && random.below(2))
+            pause(random.logarithmic(1, 4000) * 1000ULL);
+        reads = full[0] == full[1] ? random.below(2) == 0 : full[1];
+    }
+    const bool readable = *reads;
     // By either name, where the driver is known to say both.
     const bool other_name = setup_.cookie_in_offset && random.below(2);
     const int asked =
@@ -425,8 +431,12 @@ void Race::lull(std::uint32_t index, Random& random, WindowRacer& racer) {
                 return true;
         return false;
     };
+    const auto sleep_in_poll = [&] {
+        if (!placed_poll(racer, index, random))
+            poll_until_idle(index, random);
+    };
     if (joined && setup_.cookie_in_offset && random.below(2)) {
-        poll_until_idle(index, random);
+        sleep_in_poll();
     } else if (!joined && setup_.cookie_in_offset) {
         switch (random.below(8)) {
         case 0:
@@ -440,7 +450,7 @@ void Race::lull(std::uint32_t index, Random& random, WindowRacer& racer) {
                 sync_file(index, random);
             break;
         default:
-            poll_until_idle(index, random);
+            sleep_in_poll();
         }
     }
     while (!stopped()) {

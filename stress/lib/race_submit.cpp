@@ -540,6 +540,11 @@ void Race::submit_loop(std::uint32_t index, Random random) {
         }
         if (placed)
             end_placement(racer);
+        // Drawn but not submitted: the payload of a write goes back to the canary, before a lull
+        // draws the slot again.
+        for (const std::uint32_t slot : batch)
+            fill_canary(shared_.slots[slot], slot, buffer(slot));
+        batch.clear();
         if (setup_.cookie_in_offset && !stopped()) {
             // One that waits beside others leaves it to these to go on.
             if (random.chance(knobs_.real("fsync_ratio")) &&
@@ -550,9 +555,6 @@ void Race::submit_loop(std::uint32_t index, Random random) {
         }
         if (lulls_.load(std::memory_order_relaxed) || random.chance(knobs_.real("lull")))
             lull(index, random, racer);
-        // Drawn but not submitted: the payload of a write goes back to the canary.
-        for (const std::uint32_t slot : batch)
-            fill_canary(shared_.slots[slot], slot, buffer(slot));
     }
 }
 

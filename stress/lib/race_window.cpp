@@ -85,12 +85,45 @@ std::optional<Target> Race::last_to_start() const {
     return last;
 }
 
+// In a lull: with whose end a direction has room again for who polls for it, when they end in the
+// order in which they were submitted (driver/zcdma.c, zcdma_poll()).
+std::optional<Target> Race::makes_room(bool reads) const {
+    std::vector<std::pair<std::uint64_t, std::uint32_t>> flying;
+    for (std::uint32_t index = 0; index < geometry_.slots; ++index) {
+        const Slot& slot = shared_.slots[index];
+        if (state_of(slot.word.load(std::memory_order_acquire)) == SlotState::flying &&
+            slot.op.load(std::memory_order_relaxed) == Op::transfer && slot.is_read == reads)
+            flying.emplace_back(slot.flying_ns.load(std::memory_order_relaxed), index);
+    }
+    const auto limit = static_cast<std::size_t>(knobs_.integer("ring") / 2);
+    if (flying.size() < limit)
+        return std::nullopt;
+    const auto nth = flying.begin() + static_cast<std::ptrdiff_t>(flying.size() - limit);
+    std::nth_element(flying.begin(), nth, flying.end());
+    const Slot& slot = shared_.slots[nth->second];
+    const std::uint32_t generation = generation_of(slot.word.load(std::memory_order_acquire));
+    if (windows_->started(nth->second, generation))
+        return std::nullopt;
+    return Target{nth->second, generation, slot.context.load(std::memory_order_relaxed),
+                  slot.incarnation.load(std::memory_order_relaxed)};
+}
+
 // Whoever begins to wait while the last request ends is woken by it or by nobody.
 bool Race::placed_fsync(WindowRacer& racer, std::uint32_t submitter, Random& random) {
     if (!racer.enlist_to_wait(random, [this](Random&, bool) { return last_to_start(); }))
         return false;
     Calling::place(&racer, Call::fsync);
     sync_file(submitter, random);
+    end_placement(racer);
+    return true;
+}
+
+bool Race::placed_poll(WindowRacer& racer, std::uint32_t submitter, Random& random) {
+    const bool reads = !makes_room(false) || (makes_room(true) && random.below(2));
+    if (!racer.enlist_to_wait(random, [&](Random&, bool) { return makes_room(reads); }))
+        return false;
+    Calling::place(&racer, Call::poll);
+    poll_until_idle(submitter, random, reads);
     end_placement(racer);
     return true;
 }

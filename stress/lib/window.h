@@ -152,8 +152,8 @@ public:
     // Then the racer makes its call, or not, and must finish().
     // `choose` names a request in flight that the device has not taken yet.
     bool enlist(Random& random, const WindowControl::Chooser& choose, double share = 1);
-    // The same for a call that waits for the request, fsync(2), which the injector does not time:
-    // it enters the device's part of one in flight, and is let in as the hold ends.
+    // The same for a call that waits for the request, fsync(2) or poll(2), which the injector does
+    // not time: it enters the device's part of one in flight, and is let in as the hold ends.
     bool enlist_to_wait(Random& random, const WindowControl::Chooser& choose);
     const Target& target() const { return target_; }
     void before_call() override;
