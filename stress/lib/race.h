@@ -228,6 +228,7 @@ private:
     bool placed_poll(WindowRacer& racer, std::uint32_t submitter, Random& random);
     static void end_placement(WindowRacer& racer);
     bool enlist(WindowRacer& racer, Random& random, double share = 1) const;
+    Target target_of(std::uint32_t index, std::uint64_t word) const;
     std::optional<Target> next_to_start(Random& random, bool next) const;
     std::optional<Target> last_to_start() const;
     std::optional<Target> makes_room(bool reads) const;

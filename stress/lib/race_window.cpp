@@ -6,6 +6,13 @@
 
 namespace at {
 
+// `word`: as it was read of that slot.
+Target Race::target_of(std::uint32_t index, std::uint64_t word) const {
+    const Slot& slot = shared_.slots[index];
+    return {index, generation_of(word), slot.context.load(std::memory_order_relaxed),
+            slot.incarnation.load(std::memory_order_relaxed)};
+}
+
 // One of the oldest in flight that the device has not taken: it comes to the device next.
 std::optional<Target> Race::next_to_start(Random& random, bool next) const {
     const SubmitterState& submitter = *submitters_[random.below(geometry_.submitters)];
@@ -20,8 +27,7 @@ std::optional<Target> Race::next_to_start(Random& random, bool next) const {
         if (state_of(word) != SlotState::flying || windows_->started(index, generation_of(word)) ||
             pass-- > 0)
             continue;
-        return Target{index, generation_of(word), slot.context.load(std::memory_order_relaxed),
-                      slot.incarnation.load(std::memory_order_relaxed)};
+        return target_of(index, word);
     }
     return std::nullopt;
 }
@@ -79,8 +85,7 @@ std::optional<Target> Race::last_to_start() const {
             windows_->started(index, generation_of(word)))
             continue;
         since_ns = flying_ns;
-        last = Target{index, generation_of(word), slot.context.load(std::memory_order_relaxed),
-                      slot.incarnation.load(std::memory_order_relaxed)};
+        last = target_of(index, word);
     }
     return last;
 }
@@ -100,12 +105,11 @@ std::optional<Target> Race::makes_room(bool reads) const {
         return std::nullopt;
     const auto nth = flying.begin() + static_cast<std::ptrdiff_t>(flying.size() - limit);
     std::nth_element(flying.begin(), nth, flying.end());
-    const Slot& slot = shared_.slots[nth->second];
-    const std::uint32_t generation = generation_of(slot.word.load(std::memory_order_acquire));
-    if (windows_->started(nth->second, generation))
+    const std::uint32_t index = nth->second;
+    const std::uint64_t word = shared_.slots[index].word.load(std::memory_order_acquire);
+    if (windows_->started(index, generation_of(word)))
         return std::nullopt;
-    return Target{nth->second, generation, slot.context.load(std::memory_order_relaxed),
-                  slot.incarnation.load(std::memory_order_relaxed)};
+    return target_of(index, word);
 }
 
 // Whoever begins to wait while the last request ends is woken by it or by nobody.
@@ -130,10 +134,7 @@ bool Race::placed_poll(WindowRacer& racer, std::uint32_t submitter, Random& rand
 
 void Race::name_requests(const std::vector<std::uint32_t>& slots, Random& random) {
     auto target = [&](std::uint32_t index) {
-        const Slot& slot = shared_.slots[index];
-        return Target{index, generation_of(slot.word.load(std::memory_order_relaxed)),
-                      slot.context.load(std::memory_order_relaxed),
-                      slot.incarnation.load(std::memory_order_relaxed)};
+        return target_of(index, shared_.slots[index].word.load(std::memory_order_relaxed));
     };
     const std::uint32_t from = random.below(static_cast<std::uint32_t>(slots.size()));
     for (std::size_t i = 0; i < slots.size() && windows_->wanted(); ++i)
