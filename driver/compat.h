@@ -10,6 +10,7 @@
 #include <linux/hrtimer.h>
 #include <linux/mm.h>
 #include <linux/platform_device.h>
+#include <linux/poll.h>
 #include <linux/sched.h>
 #include <linux/timer.h>
 #include <linux/uio.h>
@@ -126,19 +127,45 @@ static inline bool zc_is_asleep(struct task_struct *task)
 	unsigned int state = READ_ONCE(task->state);
 #endif
 
-	return (state & TASK_NORMAL) && !READ_ONCE(task->on_rq);
+	if (!(state & TASK_NORMAL) || READ_ONCE(task->on_rq))
+		return false;
+#ifdef CONFIG_SMP
+	/* until it has left its CPU, nvcsw may not have it (kernel/sched/core.c, __schedule()) */
+	return !smp_load_acquire(&task->on_cpu);
+#else
+	return true;
+#endif
 }
 
-/* Is there one that a wake-up would take off the queue (autoremove_wake_function())? */
-static inline bool zc_somebody_sleeps(struct wait_queue_head *queue)
+/*
+ * poll(2) and select(2) keep an entry with its poll_wqueues on the caller's stack
+ * (fs/select.c, __pollwait()), the only ones to do so.  NULL: another's, or one of many.
+ */
+static inline struct poll_table_entry *zc_poll_entry(struct wait_queue_entry *entry)
+{
+	struct poll_wqueues *polls = entry->private;
+	struct poll_table_entry *poll = container_of(entry, struct poll_table_entry, wait);
+	unsigned long at = (unsigned long)poll - (unsigned long)polls->inline_entries;
+
+	return polls && at < sizeof(polls->inline_entries) && !(at % sizeof(*poll)) ? poll : NULL;
+}
+
+/* Somebody sleeps in poll(2) until one of @events, and no wake-up is on its way to him. */
+static inline bool zc_sleeps_in_poll(struct wait_queue_head *queue, __poll_t events)
 {
 	struct wait_queue_entry *entry;
+	struct poll_table_entry *poll;
+	struct poll_wqueues *polls;
 	unsigned long flags;
 	bool sleeps = false;
 
 	spin_lock_irqsave(&queue->lock, flags);
-	list_for_each_entry(entry, &queue->head, entry)
-		sleeps |= zc_is_asleep(entry->private);
+	list_for_each_entry(entry, &queue->head, entry) {
+		poll = zc_poll_entry(entry);
+		polls = entry->private;
+		sleeps |= poll && poll->key & events && !READ_ONCE(polls->triggered) &&
+			  zc_is_asleep(polls->polling_task);
+	}
 	spin_unlock_irqrestore(&queue->lock, flags);
 	return sleeps;
 }

@@ -413,6 +413,7 @@ static struct zc_dev *zc_new_dev(struct platform_device *pdev)
 		return NULL;
 	kref_init(&dev->kref);
 	dev->dma_dev = zc_dma_device(pdev);
+	dev->number = pdev->id;
 	snprintf(dev->name, sizeof(dev->name), ZC_NAME "%d", pdev->id);
 	dev->cancel_mode = zc_parse_cancel(cancel);
 	dev->size = ring;
@@ -543,7 +544,7 @@ static bool zc_parameters_valid(void)
 {
 	return zc_parse_engine(engine) >= 0 &&
 	       devices >= 1 && devices <= ZC_MAX_DEVICES && mem_mb >= 1 && mem_mb <= 256 &&
-	       ring >= 2 && ring <= 4096 && is_power_of_2(ring) &&
+	       ring >= 2 && ring <= ZCDMA_MAX_RING && is_power_of_2(ring) &&
 	       zc_timeout_ms >= 1 && zc_timeout_ms <= 60000 &&
 	       zc_stop_ms >= 1 && zc_stop_ms <= 1000 && latency_ns <= NSEC_PER_SEC &&
 	       burst >= 1 && burst <= 256 && irq_gap_ns <= NSEC_PER_SEC && ack_ns <= NSEC_PER_SEC &&

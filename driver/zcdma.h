@@ -142,6 +142,7 @@ struct zc_dev {
 	struct kref kref;		/* probe and each open file */
 	struct device *dma_dev;
 	struct miscdevice misc;
+	u32 number;
 	char name[16];
 	enum zc_cancel_mode cancel_mode;
 	u32 mem_bytes;
@@ -239,6 +240,45 @@ void zc_file_put(struct zc_file *file);
 /* zcdma_looks.c */
 void zc_looks_begin(struct zc_dev *dev);
 void zc_looks_end(struct zc_dev *dev);
+void zc_look_at_release(const spinlock_t *lock, ktime_t *not_before);
+
+/* Those of <linux/spinlock.h>, without a look. */
+static inline void zc_unlock_irq(spinlock_t *lock)
+{
+	spin_unlock_irq(lock);
+}
+
+static inline void zc_unlock_irqrestore(spinlock_t *lock, unsigned long flags)
+{
+	spin_unlock_irqrestore(lock, flags);
+}
+
+/*
+ * What is broken only from where a lock is let go of to the next line, a look at any
+ * moment hardly meets: each such place is looked at in its turn.  The model has no
+ * such moment, and these as macros.
+ */
+#ifndef spin_unlock_irq
+#define ZC_LOOK_AT_RELEASE(lock) do {			\
+	static ktime_t zc_not_before;			\
+							\
+	zc_look_at_release(lock, &zc_not_before);	\
+} while (0)
+
+#define spin_unlock_irq(lock) do {			\
+	spinlock_t *zc_lock = (lock);			\
+							\
+	ZC_LOOK_AT_RELEASE(zc_lock);			\
+	zc_unlock_irq(zc_lock);				\
+} while (0)
+
+#define spin_unlock_irqrestore(lock, flags) do {	\
+	spinlock_t *zc_lock = (lock);			\
+							\
+	ZC_LOOK_AT_RELEASE(zc_lock);			\
+	zc_unlock_irqrestore(zc_lock, flags);		\
+} while (0)
+#endif
 
 /* zcdma_books.c */
 void zc_books_init(void);

@@ -80,6 +80,7 @@ struct edu_engine {
 	bool isolated;
 	u32 ring_lo, ring_hi, size, head, tail, irq_status;
 	u32 told;		/* of irq_status: by an interrupt, and not acknowledged */
+	DECLARE_BITMAP(aborts, ZCDMA_MAX_RING);	/* see zcdma_told.h */
 
 	u32 chain_first;	/* of the descriptor at head */
 	bool head_drawn;	/* its fault was drawn: do not draw again */
@@ -645,10 +646,23 @@ static void edu_judge(struct zcdma_engine *engine, enum zcdma_reg reg, u32 value
 		.head = e->head,
 		.tail = e->tail,
 		.engine = engine,
+		.aborts = e->aborts,
 		.desc = edu_told_desc,
 	};
 
 	zcdma_told(&now, reg, value);
+}
+
+static bool edu_aborted(struct zcdma_engine *engine, u32 first)
+{
+	struct edu_engine *e = edu_of(engine);
+	unsigned long flags;
+	bool aborted;
+
+	spin_lock_irqsave(&e->lock, flags);
+	aborted = test_bit(first % ZCDMA_MAX_RING, e->aborts);
+	spin_unlock_irqrestore(&e->lock, flags);
+	return aborted;
 }
 
 static void edu_write(struct zcdma_engine *engine, enum zcdma_reg reg, u32 value)
@@ -741,6 +755,7 @@ static const struct zcdma_engine_ops zcdma_engine_edu = {
 	.write = edu_write,
 	.isolate = edu_isolate,
 	.unplug = edu_unplug,
+	.aborted = edu_aborted,
 };
 
 static int edu_probe(struct pci_dev *pdev, const struct pci_device_id *id)

@@ -71,6 +71,7 @@ struct zcdma_engine {
 	bool isolated;
 	u32 ring_lo, ring_hi, size, head, tail, irq_status;
 	u32 told;		/* of irq_status: by an interrupt, and not acknowledged */
+	DECLARE_BITMAP(aborts, ZCDMA_MAX_RING);	/* see zcdma_told.h */
 
 	struct zcdma_desc *ring;
 	u32 chain_first;	/* of the descriptor at head */
@@ -932,10 +933,22 @@ static void soft_judge(struct zcdma_engine *e, enum zcdma_reg reg, u32 value)
 		.head = e->head,
 		.tail = e->tail,
 		.engine = e,
+		.aborts = e->aborts,
 		.desc = soft_told_desc,
 	};
 
 	zcdma_told(&now, reg, value);
+}
+
+static bool soft_aborted(struct zcdma_engine *e, u32 first)
+{
+	unsigned long flags;
+	bool aborted;
+
+	spin_lock_irqsave(&e->lock, flags);
+	aborted = test_bit(first % ZCDMA_MAX_RING, e->aborts);
+	spin_unlock_irqrestore(&e->lock, flags);
+	return aborted;
 }
 
 static void soft_write(struct zcdma_engine *e, enum zcdma_reg reg, u32 value)
@@ -1032,4 +1045,5 @@ static const struct zcdma_engine_ops zcdma_engine_soft = {
 	.write = soft_write,
 	.isolate = soft_isolate,
 	.unplug = soft_unplug,
+	.aborted = soft_aborted,
 };

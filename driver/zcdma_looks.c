@@ -3,9 +3,9 @@
  * What the driver's locks guard, looked at whenever they are free
  *
  * A correct driver breaks none of the rules below for a moment, so they are asked at
- * any moment: by a timer, which keeps the first look in which something did not add
- * up, and by who reads the debugfs file `ring`.  Who reads it judges
- * (stress/lib/oracles/ring.cpp).
+ * any moment: by a timer and wherever the lock is let go of, of which the first look is
+ * kept in which something did not add up, and by who reads the debugfs file `ring`.
+ * Who reads it judges (stress/lib/oracles/ring.cpp).
  */
 #include <linux/bitmap.h>
 #include <linux/debugfs.h>
@@ -17,6 +17,8 @@
 #include "zcdma.h"
 
 #define ZC_LOOKS_SHARE	16	/* of the time, at most */
+#define ZC_RELEASES_SHARE 128	/* for each place that lets go of the lock */
+#define ZC_SLEEPERS	8	/* that are remembered from look to look; more are not */
 
 struct ring_books {
 	bool halted;
@@ -33,6 +35,7 @@ struct ring_books {
 	int queued[2];
 	int begun[2];	/* requests of that direction in the driver's lists */
 	int going[2];	/* live requests of that direction, or of none yet */
+	int ending[2];	/* that somebody completes */
 	long pages;	/* of the requests in the driver's lists */
 	long descs;
 
@@ -51,9 +54,22 @@ struct ring_books {
 	u32 unordered;	/* live requests behind a later one */
 	u32 miscounted;	/* live requests of a file that has fewer, or more */
 	u32 orphaned;	/* live requests whose file was let go */
-	u32 overslept;	/* asleep until requests end, while there is none */
+	u32 overslept;	/* asleep until requests end: there is none, or one has ended meanwhile */
+	u32 unwoken;	/* directions for which somebody sleeps in poll(2), though they are ready */
 	u32 unrung;	/* descriptors that the engine has not been told of */
+	u32 unasked;	/* cancelled, and the engine was not told to abort it */
 };
+
+/* Asleep on dev->drained. */
+struct zc_sleeper {
+	struct task_struct *task;
+	pid_t pid;
+	unsigned long nvcsw;	/* the same as long as it sleeps */
+	u64 ended;		/* requests, when it was first seen */
+};
+
+/* The devices' locks, by number. */
+static const spinlock_t *zc_looked_at[ZC_MAX_DEVICES];
 
 struct zc_look {
 	struct hrtimer timer;
@@ -61,6 +77,7 @@ struct zc_look {
 	u32 nth;
 	bool odd;
 	struct ring_books seen;
+	struct zc_sleeper sleepers[ZC_SLEEPERS];
 };
 
 static bool ring_is_garbled(struct zc_dev *dev, struct zc_req *req)
@@ -146,7 +163,77 @@ static void ring_look_at(struct zc_dev *dev, struct list_head *list, enum zc_whe
 		books->outside += req->first - dev->clean + req->count > dev->tail - dev->clean;
 		books->garbled += ring_is_garbled(dev, req);
 		books->unheard += ring_is_done(dev, req);
+		books->unasked += req->cancel_asked && dev->cancel_mode == ZC_CANCEL_CALLBACK &&
+				  !dev->ops->aborted(dev->engine, req->first);
 	}
+}
+
+/* One that was asleep on dev->drained in an earlier look, and has not run since. */
+static const struct zc_sleeper *look_finds(const struct zc_look *look,
+					   const struct zc_sleeper *sleeper)
+{
+	u32 i;
+
+	for (i = 0; i < ZC_SLEEPERS; i++) {
+		const struct zc_sleeper *before = &look->sleepers[i];
+
+		if (before->task == sleeper->task && before->pid == sleeper->pid &&
+		    before->nvcsw == sleeper->nvcsw)
+			return before;
+	}
+	return NULL;
+}
+
+/*
+ * Under dev->live_lock, as each end of a request and the wake-up that it gives: a
+ * sleeper that one has not taken off the queue was not woken.
+ */
+static u32 ring_overslept(struct zc_dev *dev)
+{
+	struct zc_sleeper sleepers[ZC_SLEEPERS] = { 0 };
+	u64 ended = dev->next_number - dev->nr_live;
+	struct zc_look *look = dev->look;
+	struct wait_queue_entry *entry;
+	u32 overslept = 0, n = 0;
+
+	spin_lock(&dev->drained.lock);
+	list_for_each_entry(entry, &dev->drained.head, entry) {
+		const struct zc_sleeper *before;
+		struct zc_sleeper sleeper = { .task = entry->private, .ended = ended };
+
+		if (!zc_is_asleep(sleeper.task))
+			continue;
+		sleeper.pid = sleeper.task->pid;
+		sleeper.nvcsw = sleeper.task->nvcsw;
+		before = look ? look_finds(look, &sleeper) : NULL;
+		if (before)
+			sleeper.ended = before->ended;
+		overslept += !dev->nr_live || sleeper.ended != ended;
+		if (n < ZC_SLEEPERS)
+			sleepers[n++] = sleeper;
+	}
+	spin_unlock(&dev->drained.lock);
+	if (look)
+		memcpy(look->sleepers, sleepers, sizeof(sleepers));
+	return overslept;
+}
+
+/*
+ * Whoever completes a request wakes the pollers of its direction before he frees it,
+ * and recovery, before it ends, those of a device that is gone.
+ */
+static u32 ring_unwoken(struct zc_dev *dev, const struct ring_books *books)
+{
+	int limit = dev->size / 2;
+
+	if (dev->gone)
+		return !work_busy(&dev->recover_work) &&
+		       (zc_sleeps_in_poll(&dev->readable, EPOLLIN | EPOLLHUP) ||
+			zc_sleeps_in_poll(&dev->writable, EPOLLOUT | EPOLLHUP));
+	return (!books->ending[0] && books->queued[0] < limit &&
+		zc_sleeps_in_poll(&dev->readable, EPOLLIN | EPOLLRDNORM)) +
+	       (!books->ending[1] && books->queued[1] < limit &&
+		zc_sleeps_in_poll(&dev->writable, EPOLLOUT | EPOLLWRNORM));
 }
 
 static void ring_look_at_live(struct zc_dev *dev, struct ring_books *books)
@@ -170,13 +257,15 @@ static void ring_look_at_live(struct zc_dev *dev, struct ring_books *books)
 		books->orphaned += (u32)refcount_read(&req->file->refs) <= req->file->live;
 		books->going[0] += !READ_ONCE(req->to_device);
 		books->going[1] += READ_ONCE(req->to_device);
+		books->ending[req->to_device] += req->where == ZC_TAKEN;
 		if (!req->reserved)
 			continue;
 		books->promised += req->count;
 		books->hoarded += req->where == ZC_RING || req->where == ZC_TAKEN;
 	}
 	books->miscounted = file && file->live != of_file;
-	books->overslept = !dev->nr_live && zc_somebody_sleeps(&dev->drained);
+	books->overslept = ring_overslept(dev);
+	books->unwoken = ring_unwoken(dev, books);
 	if (!list_empty(&dev->undirty) && !work_busy(&dev->dirty_work))
 		books->stranded++;
 }
@@ -193,12 +282,14 @@ static void ring_ask_engine(struct zc_dev *dev, struct ring_books *books)
 	if (books->unheard && (zc_read(dev, ZCDMA_IRQ_STATUS) & ZCDMA_IRQ_DONE ||
 			       atomic_read(&dev->interrupted)))
 		books->unheard = 0;
-	if (tail == dev->tail && !books->unheard)
+	if (tail == dev->tail && !books->unheard && !books->unasked)
 		return;
-	if (!dev->halted && (zc_read(dev, ZCDMA_STATUS) & ZCDMA_STATUS_STATE) == ZCDMA_RUNNING)
+	if (!dev->halted && (zc_read(dev, ZCDMA_STATUS) & ZCDMA_STATUS_STATE) == ZCDMA_RUNNING) {
 		books->unrung = dev->tail - tail;
-	else
-		books->unheard = 0;
+		return;
+	}
+	books->unheard = 0;
+	books->unasked = 0;
 }
 
 /* Under dev->lock. */
@@ -245,7 +336,16 @@ static bool ring_is_odd(const struct zc_dev *dev, const struct ring_books *books
 	       books->unclean || books->hoarded || books->unowned || books->untimed ||
 	       books->stranded || books->unheard || books->misplaced || books->bare ||
 	       books->unbooked || books->unordered || books->miscounted || books->orphaned ||
-	       books->overslept || books->unrung;
+	       books->overslept || books->unwoken || books->unrung || books->unasked;
+}
+
+/* Under dev->lock. */
+static void look_now(struct zc_look *look)
+{
+	if (look->odd)
+		return;
+	ring_take(look->dev, &look->seen);
+	look->odd = ring_is_odd(look->dev, &look->seen);
 }
 
 static void look_again(struct zc_look *look, s64 took_ns)
@@ -267,12 +367,32 @@ static enum hrtimer_restart look_timer(struct hrtimer *timer)
 
 	spin_lock_irqsave(&dev->lock, flags);
 	begun = ktime_get();
-	ring_take(dev, &look->seen);
-	look->odd = ring_is_odd(dev, &look->seen);
-	spin_unlock_irqrestore(&dev->lock, flags);
+	look_now(look);
+	zc_unlock_irqrestore(&dev->lock, flags);
 	if (!look->odd)
 		look_again(look, ktime_sub(ktime_get(), begun));
 	return HRTIMER_NORESTART;
+}
+
+/* Under @lock, of some device or none; interrupts are off. */
+void zc_look_at_release(const spinlock_t *lock, ktime_t *not_before)
+{
+	ktime_t begun;
+	struct zc_dev *dev;
+	u32 i;
+
+	for (i = 0; zc_look_ns && i < ZC_MAX_DEVICES; i++) {
+		if (READ_ONCE(zc_looked_at[i]) != lock)
+			continue;
+		begun = ktime_get();
+		if (ktime_compare(begun, READ_ONCE(*not_before)) < 0)
+			return;
+		dev = container_of(lock, struct zc_dev, lock);
+		look_now(dev->look);
+		WRITE_ONCE(*not_before, ktime_add_ns(begun, ktime_sub(ktime_get(), begun) *
+							    ZC_RELEASES_SHARE));
+		return;
+	}
 }
 
 static int ring_show(struct seq_file *m, void *unused)
@@ -285,7 +405,7 @@ static int ring_show(struct seq_file *m, void *unused)
 		books = dev->look->seen;
 	else
 		ring_take(dev, &books);
-	spin_unlock_irq(&dev->lock);
+	zc_unlock_irq(&dev->lock);
 
 	seq_printf(m, "halted %d\ngone %d\nstarts %u\nroom_for %llu\n", books.halted, books.gone,
 		   books.starts, books.room_for);
@@ -301,9 +421,10 @@ static int ring_show(struct seq_file *m, void *unused)
 		   books.untimed);
 	seq_printf(m, "stranded %u\nunheard %u\nmisplaced %u\nbare %u\nunbooked %u\n",
 		   books.stranded, books.unheard, books.misplaced, books.bare, books.unbooked);
-	seq_printf(m, "unordered %u\nmiscounted %u\norphaned %u\noverslept %u\nunrung %u\n",
+	seq_printf(m, "unordered %u\nmiscounted %u\norphaned %u\noverslept %u\nunwoken %u\n",
 		   books.unordered, books.miscounted, books.orphaned, books.overslept,
-		   books.unrung);
+		   books.unwoken);
+	seq_printf(m, "unrung %u\nunasked %u\n", books.unrung, books.unasked);
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(ring);
@@ -318,14 +439,21 @@ void zc_looks_begin(struct zc_dev *dev)
 	look->dev = dev;
 	zc_hrtimer_setup(&look->timer, look_timer, ZC_ENGINE_MODE);
 	dev->look = look;
+	WRITE_ONCE(zc_looked_at[dev->number], &dev->lock);
 	look_again(look, 0);
 }
 
 /* After the readers. */
 void zc_looks_end(struct zc_dev *dev)
 {
-	if (dev->look)
-		hrtimer_cancel(&dev->look->timer);
-	kfree(dev->look);
+	struct zc_look *look = dev->look;
+
+	if (!look)
+		return;
+	spin_lock_irq(&dev->lock);
+	WRITE_ONCE(zc_looked_at[dev->number], NULL);
+	zc_unlock_irq(&dev->lock);
+	hrtimer_cancel(&look->timer);
 	dev->look = NULL;
+	kfree(look);
 }

@@ -100,6 +100,8 @@ enum zcdma_desc_status {
 	ZCDMA_DESC_CANCELLED = 3,
 };
 
+#define ZCDMA_MAX_RING		4096
+
 /* Little endian, 64 bytes, in coherent memory. */
 struct zcdma_desc {
 	__le64 bus_addr;
@@ -135,7 +137,8 @@ struct zcdma_engine;
  * A back end.  read and write never sleep.  After isolate (bus mastering off)
  * and after destroy the engine accesses no memory, whatever its registers
  * said; after destroy it does not interrupt either.  unplug is no register:
- * it is what a hand does that pulls the card, and may be NULL.
+ * it is what a hand does that pulls the card, and may be NULL.  Neither is aborted:
+ * it tells whether ABORT was written for the chain that begins at an index.
  */
 struct zcdma_engine_ops {
 	const char *name;
@@ -145,6 +148,7 @@ struct zcdma_engine_ops {
 	void (*write)(struct zcdma_engine *engine, enum zcdma_reg reg, u32 value);
 	void (*isolate)(struct zcdma_engine *engine);
 	void (*unplug)(struct zcdma_engine *engine);
+	bool (*aborted)(struct zcdma_engine *engine, u32 first);
 };
 
 #endif /* ZCDMA_REGS_H */

@@ -11,6 +11,7 @@
 #ifndef ZCDMA_TOLD_H
 #define ZCDMA_TOLD_H
 
+#include <linux/bitmap.h>
 #include <linux/types.h>
 
 #include "zcdma_regs.h"
@@ -23,6 +24,7 @@ struct zcdma_told {
 	u32 head;
 	u32 tail;
 	struct zcdma_engine *engine;
+	unsigned long *aborts;		/* by index: it was told to abort its chain */
 	/* of an index, while the engine runs; NULL: the bus reaches none */
 	const struct zcdma_desc *(*desc)(struct zcdma_engine *engine, u32 index);
 };
@@ -33,6 +35,7 @@ static void zcdma_told_control(const struct zcdma_told *now, enum zcdma_ctrl ctr
 {
 	switch (ctrl) {
 	case ZCDMA_CTRL_RUN:
+		bitmap_zero(now->aborts, ZCDMA_MAX_RING);
 		if (now->state != ZCDMA_STOPPED && now->state != ZCDMA_POWERON)
 			ZCDMA_TOLD_WRONG("was told to run before it stood still");
 		else if (!now->base || !now->size)
@@ -60,6 +63,7 @@ static void zcdma_told_chains(const struct zcdma_told *now, u32 tail)
 
 		if (!d)
 			return;
+		__clear_bit(index % ZCDMA_MAX_RING, now->aborts);
 		flags = le32_to_cpu(d->flags);
 		if (READ_ONCE(d->status) != cpu_to_le32(ZCDMA_DESC_NONE))
 			ZCDMA_TOLD_WRONG("was given a descriptor that has a status");
@@ -93,6 +97,7 @@ static void zcdma_told_abort(const struct zcdma_told *now, u32 first)
 
 	if (now->state != ZCDMA_RUNNING)
 		return;
+	__set_bit(first % ZCDMA_MAX_RING, now->aborts);
 	if (!behind || behind > now->size) {
 		ZCDMA_TOLD_WRONG("was told to abort what its ring does not hold");
 		return;

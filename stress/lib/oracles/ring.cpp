@@ -47,7 +47,13 @@ constexpr Rule rules[] = {
     {"ledger/ring/miscounted", "the live requests of a file are counted wrong", nullptr},
     {"ledger/ring/orphaned", "a request outlives the last close of its file", nullptr},
     {"ledger/ring/unordered", "the driver's requests do not stand in their order", nullptr},
-    {"ledger/ring/overslept", "somebody waits for requests to end, and there is none", nullptr},
+    {"ledger/ring/overslept",
+     "somebody waits for requests to end, and was not woken when the last one did, or one",
+     nullptr},
+    {"ledger/ring/unwoken", "somebody sleeps in poll(2), and was not woken when there was room",
+     nullptr},
+    {"ledger/ring/unasked", "a cancelled request is in the ring, and the engine was not told",
+     nullptr},
     {"ledger/ring/queued", "requests are counted as queued that are not there, or others are not",
      [](const Books& ring) {
          const auto wrong = [&](const char* queued, const char* begun, const char* live) {

@@ -5,6 +5,8 @@
 
 #include <linux/slab.h>
 
+#define DECLARE_BITMAP(name, bits)	unsigned long name[((bits) + 63) / 64]
+
 static inline unsigned int bitmap_weight(const unsigned long *map, unsigned int bits)
 {
 	unsigned int weight = 0;

@@ -8,6 +8,8 @@
 struct task_struct {
 	unsigned int __state;
 	int on_rq;
+	pid_t pid;
+	unsigned long nvcsw;
 };
 #define TASK_NORMAL 3
 
