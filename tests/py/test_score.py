@@ -88,7 +88,7 @@ def test_the_rows_that_show_most_are_visited_once_in_haste() -> None:
 
 
 def test_each_round_visits_every_row_once() -> None:
-    ordered = [cell for cell in cells() if not cell.id.endswith("-hasty")]
+    ordered = [cell for cell in cells() if not cell.id.endswith(("-hasty", search.AGAIN_SUFFIX))]
 
     def row(cell: Cell) -> tuple[str, ...]:
         return (cell.plan.scenario.name, *map(str, cell.plan.faults))
@@ -107,6 +107,16 @@ def test_each_round_visits_every_row_once() -> None:
     assert {cell.cpus for cell in ordered[: len(rows)]} == {2} and {cell.cpus for cell in ordered} == {1, 2}
     assert all(cell.end_at_finding for cell in ordered)
     assert all(cell.mutant == ONE.mutant and cell.id.endswith("-m-s7") for cell in ordered)
+
+
+def test_some_rows_are_visited_again_with_other_knobs_before_those_that_come_late() -> None:
+    ordered = cells()
+    again = [cell for cell in ordered if cell.id.endswith(search.AGAIN_SUFFIX)]
+    assert {plan for plan in search.AGAIN for cell in again if plan in cell.id} == set(search.AGAIN)
+    assert len(again) == len(search.AGAIN) and {cell.cpus for cell in again} == {2}
+    assert not {cell.plan.seed for cell in again} & {cell.plan.seed for cell in ordered if cell not in again}
+    late = [any(name in cell.id for name in search.LATE) for cell in ordered]
+    assert max(ordered.index(cell) for cell in again) < late.index(True)
 
 
 def test_the_order_and_the_cells_come_from_the_seed() -> None:
@@ -140,7 +150,7 @@ def test_a_known_bug_and_a_miss_are_not_found() -> None:
 
 def test_kernels_share_the_budget_one_after_another() -> None:
     method = Method(kernels=("6.1", "kasan", "lockdep"), budget_s=40.0)
-    assert [s for _, s in method.shares()] == pytest.approx([28.0, 6.0, 6.0])
+    assert [s for _, s in method.shares()] == pytest.approx([30.0, 5.0, 5.0])
     run = Runner()
     trial = search.search(ONE, 7, method, run)
     assert [cell.kernel for cell in run.asked] == ["6.1"] * 7 + ["kasan"] * 2 + ["lockdep"]

@@ -15,7 +15,7 @@ BUDGET_S = 60.0
 SLICE = "1s"
 # Of several kernels the first, which is the fastest, is given most: what a stock kernel can show it
 # shows soon, and a debug kernel is asked for what it alone sees.
-FIRST_SHARE = 0.7
+FIRST_SHARE = 0.75
 CORRECT = "correct-driver"
 # What a stock kernel cannot see, in the order in which they are asked.
 DEBUG_KERNELS = ("kasan", "lockdep")

@@ -25,14 +25,20 @@ from aiotorture.score.trials import Trial, Walk
 FIRST = "submit_cancel_race"
 # Of 190 searches: bugs shown in a second of a hasty cell, by those that no cell before had shown: 0.13 in the first of
 # these mixes, 0.10 in the second, 0.05 and 0.03 in the others, which is their order; 0.02 to 0.08 in a second of the
-# next rows and of three of the mixes again, 0.01 to 0.015 of the others, and none in some 50 visits each of the rows
-# that come late. The first kernel's share of a minute has seen all but these.
+# next rows and of three of the mixes again, 0.01 to 0.015 of the others, and none in some 40 visits each of the rows
+# that come late.
 FIRST_PLANS = ("-mix-flush-", "-mix-callback-", "-mix-starved-", "-mix-flag-")
 NEXT = (
     "-tiny-ring-", "-mix-timers-", "-full-device-", "-written-back-", "-late-long-", "-mix-none-",
     "-removal_under_load-teardown-",
 )  # fmt: skip
-LATE = ("-submit_cancel_race-mix-flush-", "-interrupts-", "-slow-device-", "-destroy_under_load-", "-scarce-")
+# They draw their knobs anew, so that a second visit is not the first one again. The first kernel's share of a minute
+# has seen these and what comes before.
+AGAIN = ("-tiny-ring-", "-mix-timers-", "-removal_under_load-teardown-")
+LATE = (
+    "-submit_cancel_race-mix-flush-", "-interrupts-", "-slow-device-", "-destroy_under_load-", "-scarce-",
+    "-halted-", "-last-interrupt-",
+)  # fmt: skip
 # What they alone show is little beside the time that they take.
 LAST = ("-melee-mix-", "-differential-")
 # A sanitizer needs to see a path once, and its few seconds are for the scenario that enters most of them.
@@ -60,6 +66,7 @@ UNTOLD_REQUESTS = 100
 SITE_ORDERS = (1 << 32) - 1
 # Between the seeds of two rounds, so that no trial repeats what another one did.
 ROUNDS_APART = 1 << 20
+AGAIN_SUFFIX = "-again"
 
 Run = Callable[[matrix.Cell], CellResult]
 Leg = tuple[Sequence[matrix.Cell], float]
@@ -86,25 +93,28 @@ def _is_first(cell: matrix.Cell, first: str) -> bool:
 
 
 def _turn(cell: matrix.Cell, first: str) -> int:
-    if _is_of(LATE, cell):
+    if cell.id.endswith(AGAIN_SUFFIX):
         return 3
+    if _is_of(LATE, cell):
+        return 4
     if _is_first(cell, first):
         return 1
     if _is_of(LAST, cell):
-        return 4
+        return 5
     return 0 if _is_of(NEXT, cell) else 2
 
 
 def in_order(cells: Sequence[matrix.Cell], seed: int, first: str = FIRST) -> list[matrix.Cell]:
     """Round by round through the rows, a plan and a scenario each, each round in an order of its own; in
     each the rows of NEXT come first, then FIRST_PLANS of the scenario `first`, which were visited in haste before,
-    and those of LATE and LAST last. A row of a round has one CPU in one case of
+    and those of AGAIN once more, LATE and LAST last. A row of a round has one CPU in one case of
     ONE_CPU_IN, and not in the first, while it has such cells and others: they make a third of the
     requests in the same time, and there is less that can meet."""
     drawn = random.Random(seed)
     by_row: dict[str, list[matrix.Cell]] = {}
     for cell in cells:
-        row = f"{cell.plan.scenario.name} {sorted(map(str, cell.plan.faults))}"
+        again = cell.id.endswith(AGAIN_SUFFIX)
+        row = f"{cell.plan.scenario.name} {sorted(map(str, cell.plan.faults))} {again}"
         by_row.setdefault(row, []).append(cell)
     stacks = list(by_row.values())
     for stack in stacks:
@@ -192,15 +202,22 @@ def cells_for(
             "-hasty",
         )
         ordered.sort(key=lambda cell: [plan in cell.id for plan in FIRST_PLANS], reverse=True)
-    for again in range(one.rounds):
-        round_seed = seed + again * ROUNDS_APART
-        chosen = [
+
+    def sliced(round_seed: int) -> list[matrix.Cell]:
+        return [
             cell
             for slices in (1.0, MIX_TIMES, LONGER_TIMES)
             for cell in offered(slices, round_seed)
             if _slices(cell) == slices
         ]
-        ordered += in_order(mutated(chosen, f"-{again}" if again else ""), round_seed, first)
+
+    for again in range(one.rounds):
+        round_seed = seed + again * ROUNDS_APART
+        chosen = mutated(sliced(round_seed), f"-{again}" if again else "")
+        if one.rounds == 1:
+            twice = [cell for cell in sliced(seed + 2 * ROUNDS_APART) if _is_of(AGAIN, cell)]
+            chosen += mutated((cell for cell in twice if cell.cpus == (cpus or MOST_CPUS)), AGAIN_SUFFIX)
+        ordered += in_order(chosen, round_seed, first)
     return _other_sites_each(ordered, seed)
 
 
