@@ -110,7 +110,7 @@ def test_each_round_visits_every_row_once() -> None:
 
 
 def test_some_rows_are_visited_again_with_other_knobs_before_those_that_come_late() -> None:
-    ordered = cells()
+    ordered = [cell for cell in cells() if not cell.id.endswith("-hasty")]
     again = [cell for cell in ordered if cell.id.endswith(search.AGAIN_SUFFIX)]
     assert {plan for plan in search.AGAIN for cell in again if plan in cell.id} == set(search.AGAIN)
     assert len(again) == len(search.AGAIN) and {cell.cpus for cell in again} == {2}
@@ -153,14 +153,14 @@ def test_kernels_share_the_budget_one_after_another() -> None:
     assert [s for _, s in method.shares()] == pytest.approx([30.0, 5.0, 5.0])
     run = Runner()
     trial = search.search(ONE, 7, method, run)
-    assert [cell.kernel for cell in run.asked] == ["6.1"] * 7 + ["kasan"] * 2 + ["lockdep"]
+    assert [cell.kernel for cell in run.asked] == ["6.1"] * 8 + ["kasan"] + ["lockdep"]
     assert (trial.aimed.cells, trial.aimed.cap) == (10, "time")
     # a sanitizer's few seconds begin with the scenario that enters most paths
     first = {"6.1": search.FIRST, "kasan": search.FIRST_LATER, "lockdep": search.FIRST_LATER}
     begun = {cell.kernel: cell for cell in reversed(run.asked)}
     assert {kernel: cell.plan.scenario.name for kernel, cell in begun.items()} == first
-    on_kasan = search.search(ONE, 7, method, Runner(*[PASS] * 7, SHOWN)).aimed
-    assert (on_kasan.kernel, on_kasan.seconds) == ("kasan", 28.5)
+    on_kasan = search.search(ONE, 7, method, Runner(*[PASS] * 8, SHOWN)).aimed
+    assert (on_kasan.kernel, on_kasan.seconds) == ("kasan", 32.5)
 
 
 def test_a_debug_kernel_that_is_not_built_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
