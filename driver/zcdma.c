@@ -30,6 +30,7 @@ AT_DEFINE_MARKS("zcdma");
 #include "zcdma_engine_none.h"
 #endif
 #include "zcdma.h"
+#include "zcdma_guard.h"
 
 /* ------------------------------------------------------------------- marks */
 

@@ -205,7 +205,7 @@ static inline u32 zc_read(const struct zc_dev *dev, enum zcdma_reg reg)
 	return dev->ops->read(dev->engine, reg);
 }
 
-static inline void zc_write(struct zc_dev *dev, enum zcdma_reg reg, u32 value)
+static inline void zc_write(const struct zc_dev *dev, enum zcdma_reg reg, u32 value)
 {
 	dev->ops->write(dev->engine, reg, value);
 }
@@ -241,6 +241,12 @@ void zc_file_put(struct zc_file *file);
 void zc_looks_begin(struct zc_dev *dev);
 void zc_looks_end(struct zc_dev *dev);
 void zc_look_at_release(const spinlock_t *lock, ktime_t *not_before);
+bool zc_is_unguarded(const struct list_head *head);
+
+static inline bool zc_is_unlocked(const struct zc_dev *dev, const spinlock_t *lock)
+{
+	return dev->look && !spin_is_locked((spinlock_t *)lock);
+}
 
 /* Those of <linux/spinlock.h>, without a look. */
 static inline void zc_unlock_irq(spinlock_t *lock)
@@ -259,6 +265,8 @@ static inline void zc_unlock_irqrestore(spinlock_t *lock, unsigned long flags)
  * such moment, and these as macros.
  */
 #ifndef spin_unlock_irq
+#define ZC_LOCKS_ARE_FUNCTIONS
+
 #define ZC_LOOK_AT_RELEASE(lock) do {			\
 	static ktime_t zc_not_before;			\
 							\

@@ -678,6 +678,9 @@ static void soft_stop(struct zcdma_engine *e)
 		return;
 	e->state = ZCDMA_STOPPING;
 	e->ack_at = ktime_add_ns(now, e->config.ack_ns + e->stop_delay_ns);
+	/* the message of an earlier one that was held up, or was to be lost, comes now */
+	if (e->irq_status & ZCDMA_IRQ_STOPPED)
+		soft_raise(e, 0, ZCDMA_IRQ_STOPPED);
 	for (i = 0; i < SOFT_MAX_LATE; i++) {
 		struct soft_late *late = &e->late[i];
 

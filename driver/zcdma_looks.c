@@ -374,6 +374,26 @@ static enum hrtimer_restart look_timer(struct hrtimer *timer)
 	return HRTIMER_NORESTART;
 }
 
+/* It is a device's, and nobody has taken what guards it. */
+bool zc_is_unguarded(const struct list_head *head)
+{
+	struct zc_dev *dev;
+	u32 i;
+
+	for (i = 0; i < ZC_MAX_DEVICES; i++) {
+		const spinlock_t *lock = READ_ONCE(zc_looked_at[i]);
+
+		if (!lock)
+			continue;
+		dev = container_of(lock, struct zc_dev, lock);
+		if (head == &dev->pending || head == &dev->inflight || head == &dev->reap)
+			return zc_is_unlocked(dev, &dev->lock);
+		if (head == &dev->live || head == &dev->undirty)
+			return zc_is_unlocked(dev, &dev->live_lock);
+	}
+	return false;
+}
+
 /* Under @lock, of some device or none; interrupts are off. */
 void zc_look_at_release(const spinlock_t *lock, ktime_t *not_before)
 {

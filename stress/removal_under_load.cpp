@@ -233,6 +233,8 @@ bool replace_device(at::Race& race, Sleepers& sleepers, at::Random& random, std:
         } else {
             race.pause_drawn(random, 1, 3000);
         }
+    } else if (loaded && !race.blind() && random.below(2)) {
+        await_halt(race); // removal halts it too
     }
     bool unbound = false;
     race.within_bounds("unbind", unbind_work_ns, [&] { unbound = tell(race, unbind, device); });

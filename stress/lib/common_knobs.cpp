@@ -47,7 +47,7 @@ std::vector<Knob> common_knobs(const std::map<std::string_view, const char*>& de
         {"position_ratio", scope, Kind::real, "0", "0", "1", {}, "share", "batches that are followed by a read(2) at the file's position"},
         {"lull", scope, Kind::real, "0", "0", "1", {}, "share", "batches after which nobody submits until the batch is answered"},
         {"onlookers", scope, Kind::integer, "0", "0", "4", {}, "threads", "threads that read the driver's books"},
-        {"pollers", scope, Kind::integer, "0", "0", "4", {}, "threads", "threads that sleep in poll(2) until the device has room"},
+        {"pollers", scope, Kind::integer, "0", "0", "4", {}, "threads", "threads that wait in poll(2) and epoll_wait(2) for the device, for short times"},
         {"time_to_answer", scope, Kind::integer, "0", "0", "1", {}, "", "judge how long requests wait"},
         {"cancel_newest", scope, Kind::real, "0.3", "0", "1", {}, "share", "cancels that go for a request submitted just now"},
         {"cancel_oldest", scope, Kind::real, "0.5", "0", "1", {}, "share", "cancels that go for the oldest request in flight; the rest are spread evenly"},

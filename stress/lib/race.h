@@ -82,8 +82,7 @@ public:
     // What the scenario has beside the four racers ("disturbers") runs in threads of its own, with
     // the tools of racer.h: Calling around each call that may block, pause() for any wait.
     using Body = std::function<void(std::uint32_t index, Random random)>;
-    // Threads that read what the driver shows in debugfs, most of all in lulls, and that sleep in
-    // poll(2).
+    // Threads that read what the driver shows in debugfs, most of all in lulls, and pollers.
     void start_onlookers();
     void start_disturbers(std::uint32_t count, Body body);
     // Counts what a disturber did while requests were in flight, as its own and among all.
@@ -193,8 +192,6 @@ private:
     void await_sleepers(std::uint32_t submitter);
     void lull(std::uint32_t submitter, Random& random, WindowRacer& racer);
     void watch_sleepers();
-    void start_readers();
-    void poll_loop(Random& random);
     // `reads`: for which direction; else one that has no room.
     void poll_until_idle(std::uint32_t submitter, Random& random,
                          std::optional<bool> reads = std::nullopt);

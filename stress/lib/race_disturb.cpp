@@ -7,11 +7,11 @@
 #include <optional>
 
 #include <fcntl.h>
-#include <poll.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "lib/disturb/disturb.h"
 #include "lib/futex.h"
 #include "lib/pattern.h"
 #include "lib/race_parts.h"
@@ -254,12 +254,7 @@ void Race::storm_loop(std::uint32_t index, std::uint32_t threads, Random random)
 void Race::start_onlookers() {
     if (setup_.cookie_in_offset && knobs_.real("lull") > 0)
         start_disturbers(1, [this](std::uint32_t, Random) { watch_sleepers(); });
-    start_readers();
-    start_disturbers(static_cast<std::uint32_t>(knobs_.integer("pollers")),
-                     [this](std::uint32_t, Random random) { poll_loop(random); });
-}
-
-void Race::start_readers() {
+    start_pollers(*this, static_cast<std::uint32_t>(knobs_.integer("pollers")));
     if (!knobs_.integer("onlookers"))
         return;
     const std::string name = setup_.device.substr(setup_.device.rfind('/') + 1);
@@ -286,23 +281,6 @@ void Race::start_readers() {
                     pause_drawn(random, 1000, 32000);
             }
         });
-}
-
-// Whether it was woken when there was room is the driver's to say (ledger/ring/unwoken).
-void Race::poll_loop(Random& random) {
-    while (!stopped()) {
-        const std::size_t device = random.below(static_cast<std::uint32_t>(devices_.size()));
-        pollfd polled{devices_[device].get(),
-                      static_cast<short>(random.below(2) ? POLLIN : POLLOUT), 0};
-        int answer = 0;
-        {
-            const Calling calling(Call::poll);
-            answer = poll(&polled, 1, static_cast<int>(1 + random.below(16)));
-        }
-        shared_.count(Counter::polls);
-        if (answer > 0)
-            pause_drawn(random, 20, 2000);
-    }
 }
 
 // --- the device goes -----------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 // Sleepers on the device's wait queues that come and go while requests end: what they are answered
-// is judged, how long they slept is not (a race's requests keep the device busy; lulls judge that).
+// is judged, how long they slept is not (a race's requests keep the device busy; lulls judge that,
+// and the driver tells whether anybody was not woken, ledger/ring/unwoken).
 #include "lib/disturb/disturb.h"
 
 #include <poll.h>
@@ -22,7 +23,7 @@ void judge(Race& race, short asked, short answered) {
 
 void poll_once(Race& race, Random& random) {
     pollfd polled{race.device_fd(0), wanted[random.below(4)], 0};
-    const timespec timeout{0, static_cast<long>(random.logarithmic(1, 5000)) * 1000};
+    const timespec timeout{0, static_cast<long>(random.logarithmic(1, 16000)) * 1000};
     int answer = 0;
     {
         const Calling calling(Call::poll);

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the driver does under a lock, held to that
+ *
+ * Whoever walks or changes one of the device's lists, writes what the engine takes
+ * requests by, arms a timer, queues a work or wakes a sleeper of whom the lock's next
+ * owner relies on it, while nobody holds that lock, is told of by a WARN, the first
+ * time: what comes of it needs somebody else at the same moment.  Of a device that is
+ * looked at (zcdma_looks.c), and not where these are the model's macros, which tells of
+ * such races itself.
+ */
+#ifndef ZCDMA_GUARD_H
+#define ZCDMA_GUARD_H
+
+#include "zcdma.h"
+
+#ifdef ZC_LOCKS_ARE_FUNCTIONS
+/* @head: of any list, those of a device or others. */
+#define zc_guarded(head) ({						\
+	struct list_head *zc_head = (head);				\
+									\
+	WARN_ONCE(zc_look_ns && zc_is_unguarded(zc_head),		\
+		  "zcdma: a list is used without its lock\n");		\
+	zc_head;							\
+})
+
+#undef list_for_each_entry
+#define list_for_each_entry(pos, head, member)				\
+	for (pos = list_first_entry(zc_guarded(head), typeof(*pos), member); \
+	     &pos->member != (head);					\
+	     pos = list_next_entry(pos, member))
+
+#undef list_for_each_entry_safe
+#define list_for_each_entry_safe(pos, n, head, member)			\
+	for (pos = list_first_entry(zc_guarded(head), typeof(*pos), member), \
+	     n = list_next_entry(pos, member);				\
+	     &pos->member != (head);					\
+	     pos = n, n = list_next_entry(n, member))
+
+#undef list_first_entry_or_null
+#define list_first_entry_or_null(head, type, member) ({			\
+	struct list_head *zc_first_of = zc_guarded(head);		\
+	struct list_head *zc_first = READ_ONCE(zc_first_of->next);	\
+									\
+	zc_first != zc_first_of ? list_entry(zc_first, type, member) : NULL; \
+})
+
+#define list_empty(head)		(list_empty)(zc_guarded(head))
+#define list_add(node, head)		(list_add)(node, zc_guarded(head))
+#define list_add_tail(node, head)	(list_add_tail)(node, zc_guarded(head))
+#define list_move_tail(node, head)	(list_move_tail)(node, zc_guarded(head))
+#define list_splice(list, head)		(list_splice)(zc_guarded(list), zc_guarded(head))
+#define list_splice_init(list, head)	(list_splice_init)(zc_guarded(list), zc_guarded(head))
+
+/* A stop and a reset are asked for, and an interrupt is acknowledged, without it. */
+static inline void zc_write_guarded(const struct zc_dev *dev, enum zcdma_reg reg, u32 value)
+{
+	bool under_lock = reg == ZCDMA_CTRL ? value == ZCDMA_CTRL_RUN : reg != ZCDMA_IRQ_STATUS;
+
+	WARN_ONCE(under_lock && zc_is_unlocked(dev, &dev->lock),
+		  "zcdma: a register is written without the lock\n");
+	zc_write(dev, reg, value);
+}
+#define zc_write(dev, reg, value)	zc_write_guarded(dev, reg, value)
+
+/* A request may be answered, and freed, with the lock released. */
+static inline int zc_arm_guarded(struct timer_list *timer, unsigned long expires)
+{
+	const struct zc_dev *dev = container_of(timer, struct zc_req, timer)->dev;
+
+	WARN_ONCE(zc_is_unlocked(dev, &dev->lock),
+		  "zcdma: a timer is armed without the lock\n");
+	return mod_timer(timer, expires);
+}
+#define mod_timer(timer, expires)	zc_arm_guarded(timer, expires)
+
+/* Removal waits for what is listed, and destroys the queue. */
+static inline bool zc_queue_guarded(struct workqueue_struct *wq, struct work_struct *work)
+{
+	const struct zc_dev *dev = NULL;
+	const spinlock_t *lock = NULL;
+
+	if (work->func == zc_reap_work) {
+		dev = container_of(work, struct zc_dev, reap_work);
+		lock = &dev->lock;
+	} else if (work->func == zc_dirty_work) {
+		dev = container_of(work, struct zc_dev, dirty_work);
+		lock = &dev->live_lock;
+	}
+	WARN_ONCE(lock && zc_is_unlocked(dev, lock), "zcdma: a work is queued without the lock\n");
+	return queue_work(wq, work);
+}
+#define queue_work(wq, work)		zc_queue_guarded(wq, work)
+#endif
+
+#endif
