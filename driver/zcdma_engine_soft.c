@@ -70,6 +70,7 @@ struct zcdma_engine {
 	bool gone;
 	bool isolated;
 	u32 ring_lo, ring_hi, size, head, tail, irq_status;
+	bool stopped_late;	/* a stop was acknowledged, and irq_status does not say so yet */
 	u32 told;		/* of irq_status: by an interrupt, and not acknowledged */
 	DECLARE_BITMAP(aborts, ZCDMA_MAX_RING);	/* see zcdma_told.h */
 
@@ -180,6 +181,7 @@ static void soft_power_on(struct zcdma_engine *e)
 	e->head = 0;
 	e->tail = 0;
 	e->irq_status = 0;
+	e->stopped_late = false;
 	e->told = 0;
 	memset(e->bad, 0, sizeof(e->bad));
 }
@@ -245,6 +247,10 @@ static void soft_interrupt_for(struct zcdma_engine *e, u32 tag, u32 bit)
 		soft_raise(e, tag, bit);
 		return;
 	}
+	if (bit == ZCDMA_IRQ_STOPPED && (out.action == AT_DROP || out.action == AT_DELAY)) {
+		e->irq_status &= ~bit;
+		e->stopped_late = true;
+	}
 	switch (out.action) {
 	case AT_DROP:
 		break;
@@ -272,6 +278,16 @@ static void soft_interrupt_for(struct zcdma_engine *e, u32 tag, u32 bit)
 	default:
 		soft_raise(e, tag, bit);
 	}
+}
+
+/* What was held up comes now at the latest: with another stop's beginning. */
+static void soft_say_stopped(struct zcdma_engine *e)
+{
+	if (!e->stopped_late)
+		return;
+	e->stopped_late = false;
+	e->irq_status |= ZCDMA_IRQ_STOPPED;
+	soft_raise(e, 0, ZCDMA_IRQ_STOPPED);
 }
 
 static void soft_request_irq(struct zcdma_engine *e, u32 tag)
@@ -326,6 +342,9 @@ static enum hrtimer_restart soft_irq_timer(struct hrtimer *timer)
 
 	spin_lock_irqsave(&e->lock, flags);
 	held = soft_is_quiet(e);
+	if (e->stopped_late)
+		e->irq_status |= ZCDMA_IRQ_STOPPED;
+	e->stopped_late = false;
 	if (held)	/* comes with theirs */
 		e->raise = max(e->raise, 1U);
 	spin_unlock_irqrestore(&e->lock, flags);
@@ -678,9 +697,7 @@ static void soft_stop(struct zcdma_engine *e)
 		return;
 	e->state = ZCDMA_STOPPING;
 	e->ack_at = ktime_add_ns(now, e->config.ack_ns + e->stop_delay_ns);
-	/* the message of an earlier one that was held up, or was to be lost, comes now */
-	if (e->irq_status & ZCDMA_IRQ_STOPPED)
-		soft_raise(e, 0, ZCDMA_IRQ_STOPPED);
+	soft_say_stopped(e);
 	for (i = 0; i < SOFT_MAX_LATE; i++) {
 		struct soft_late *late = &e->late[i];
 

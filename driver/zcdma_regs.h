@@ -32,10 +32,11 @@
  * status will never come (or comes out of order).  A driver that reuses only
  * slots whose chains are complete therefore never overtakes the engine.
  *
- * Stop:  CTRL = STOP; STATUS goes to STOPPING, and to STOPPED (with IRQ_STOPPED)
- *	  when the engine touches no memory any more.  Until then it may write
- *	  any byte of any transfer without a status.  Ring registers may be
- *	  written only in STOPPED and POWERON.
+ * Stop:  CTRL = STOP; STATUS goes to STOPPING, and to STOPPED when the engine
+ *	  touches no memory any more.  Before that it may write any byte of any
+ *	  transfer without a status.  IRQ_STOPPED tells of it too, but may be held
+ *	  up until another stop has begun: STATUS alone is about this one.  Ring
+ *	  registers may be written only in STOPPED and POWERON.
  * Reset: CTRL = RESET; STATUS goes to RESETTING, and to POWERON when the engine
  *	  touches no memory any more; all registers have power-on values (0).
  * Abort: ABORT = index of a chain's first descriptor: the engine takes this

@@ -397,6 +397,14 @@ _DEVICES = (
         oracle="contract",
         carried=True,
     ),
+    # and what zcdma says of its own use of what a lock guards (driver/zcdma_guard.h)
+    _rule(
+        "unlocked",
+        r"^zcdma: (?P<what>a \w+ is \w+ without (?:its|the) lock)",
+        "{what} in {frame}",
+        oracle="contract",
+        carried=True,
+    ),
     _rule(
         "irq-storm",
         r"^irq \d+: nobody cared",
