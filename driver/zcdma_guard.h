@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the driver does under a lock, held to that
+ * What the driver may do only under a lock, where it may sleep, or when others are
+ * done with a request, held to that
  *
  * Whoever walks or changes one of the device's lists, writes what the engine takes
  * requests by, arms a timer, queues a work or wakes a sleeper of whom the lock's next
@@ -63,13 +64,14 @@ static inline void zc_write_guarded(const struct zc_dev *dev, enum zcdma_reg reg
 }
 #define zc_write(dev, reg, value)	zc_write_guarded(dev, reg, value)
 
-/* A request may be answered, and freed, with the lock released. */
+/* A request may be answered, and freed, with the lock released; its time is over once. */
 static inline int zc_arm_guarded(struct timer_list *timer, unsigned long expires)
 {
 	const struct zc_dev *dev = container_of(timer, struct zc_req, timer)->dev;
 
 	WARN_ONCE(zc_is_unlocked(dev, &dev->lock),
 		  "zcdma: a timer is armed without the lock\n");
+	WARN_ONCE(dev->look && timer_pending(timer), "zcdma: a time-out is moved\n");
 	return mod_timer(timer, expires);
 }
 #define mod_timer(timer, expires)	zc_arm_guarded(timer, expires)
@@ -86,11 +88,72 @@ static inline bool zc_queue_guarded(struct workqueue_struct *wq, struct work_str
 	} else if (work->func == zc_dirty_work) {
 		dev = container_of(work, struct zc_dev, dirty_work);
 		lock = &dev->live_lock;
+	} else if (work->func == zc_recover_work) {
+		dev = container_of(work, struct zc_dev, recover_work);
 	}
 	WARN_ONCE(lock && zc_is_unlocked(dev, lock), "zcdma: a work is queued without the lock\n");
-	return queue_work(wq, work);
+	WARN_ONCE(dev && dev->look && dev->wq != wq,
+		  "zcdma: a work is queued where no removal waits for it\n");
+	return wq ? queue_work(wq, work) : schedule_work(work);
 }
 #define queue_work(wq, work)		zc_queue_guarded(wq, work)
+#define schedule_work(work)		zc_queue_guarded(NULL, work)
+
+/*
+ * A transfer is over when it has a status, or its engine stands still
+ * or has forgotten it: a restart empties the ring.
+ */
+static inline bool zc_is_under_way(struct zc_req *req)
+{
+	struct zc_dev *dev = req->dev;
+	u32 i, state;
+
+	for (i = 0; dev->look && req->seq && i < req->count; i++) {
+		const struct zcdma_desc *d = &dev->ring[(req->first + i) & (dev->size - 1)];
+
+		if (READ_ONCE(d->seq) != cpu_to_le32(req->seq) ||
+		    READ_ONCE(d->status) != cpu_to_le32(ZCDMA_DESC_NONE))
+			continue;
+		state = zc_read(dev, ZCDMA_STATUS);
+		if (state == ZCDMA_GONE)
+			return false;
+		state &= ZCDMA_STATUS_STATE;
+		return state != ZCDMA_STOPPED && state != ZCDMA_POWERON &&
+		       READ_ONCE(d->seq) == cpu_to_le32(req->seq) &&
+		       READ_ONCE(d->status) == cpu_to_le32(ZCDMA_DESC_NONE);
+	}
+	return false;
+}
+
+static inline void zc_unmap_guarded(struct device *device, struct sg_table *sgt,
+				    enum dma_data_direction direction, unsigned long attrs)
+{
+	WARN_ONCE(zc_is_under_way(container_of(sgt, struct zc_req, sgt)),
+		  "zcdma: a buffer is unmapped where the device may use it\n");
+	dma_unmap_sgtable(device, sgt, direction, attrs);
+}
+#define dma_unmap_sgtable(device, sgt, direction, attrs) \
+	zc_unmap_guarded(device, sgt, direction, attrs)
+
+/* What holds a request holds references. */
+static inline void zc_free_guarded(struct kmem_cache *cache, struct zc_req *req)
+{
+	WARN_ONCE(zc_look_ns && (req->where == ZC_PENDING || req->where == ZC_RING ||
+				 req->mapped || req->nr_pinned || req->reserved ||
+				 timer_pending(&req->timer)),
+		  "zcdma: a request is freed where somebody has it\n");
+	kmem_cache_free(cache, req);
+}
+#define kmem_cache_free(cache, req)	zc_free_guarded(cache, req)
+
+/* The kernels that ask this themselves are the slow ones. */
+#define ZC_MAY_SLEEP() \
+	WARN_ONCE(zc_look_ns && (in_interrupt() || irqs_disabled()), \
+		  "zcdma: a page is locked where nobody may sleep\n")
+#define set_page_dirty_lock(page) \
+	({ ZC_MAY_SLEEP(); (set_page_dirty_lock)(page); })
+#define unpin_user_pages_dirty_lock(pages, nr, dirty) \
+	({ ZC_MAY_SLEEP(); (unpin_user_pages_dirty_lock)(pages, nr, dirty); })
 #endif
 
 #endif

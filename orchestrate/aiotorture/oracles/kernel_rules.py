@@ -399,8 +399,8 @@ _DEVICES = (
     ),
     # and what zcdma says of its own use of what a lock guards (driver/zcdma_guard.h)
     _rule(
-        "unlocked",
-        r"^zcdma: (?P<what>a \w+ is \w+ without (?:its|the) lock)",
+        "unguarded",
+        r"^zcdma: (?P<what>a \w+ is \w+ (?:without|where) .+|a time-out is moved)",
         "{what} in {frame}",
         oracle="contract",
         carried=True,

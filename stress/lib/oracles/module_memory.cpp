@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <optional>
 #include <sstream>
+#include <string_view>
 
 #include "lib/system.h"
 
@@ -18,6 +19,32 @@ constexpr char traces[] = "/sys/kernel/debug/slab/";
 constexpr std::size_t most_bytes = 8 << 20;
 constexpr std::int64_t beneath_least = 8;
 constexpr std::size_t frames_kept = 8;
+
+// Who allocates for its caller, and keeps nothing (lib/scatterlist.c, mm/util.c, lib/kasprintf.c,
+// lib/bitmap.c).
+constexpr std::string_view for_the_caller[] = {
+    "__sg_alloc_table",
+    "sg_alloc_table",
+    "sg_kmalloc",
+    "kmemdup",
+    "kmemdup_nul",
+    "kstrdup",
+    "kstrndup",
+    "kvasprintf",
+    "memdup_user",
+    "kvmalloc_node",
+    "__kvmalloc_node_noprof",
+    "bitmap_alloc",
+    "bitmap_zalloc",
+    "kmemdup_noprof",
+    "kvmalloc_node_noprof",
+};
+
+bool allocates_for_its_caller(const std::string& caller) {
+    const std::string_view name = std::string_view(caller).substr(0, caller.find('+'));
+    return std::find(std::begin(for_the_caller), std::end(for_the_caller), name) !=
+           std::end(for_the_caller);
+}
 
 // KASAN keeps freed objects from their cache for a while (mm/kasan/quarantine.c): they count as
 // allocated.  Asked for only when there is something to tell, since the list is long.
@@ -143,7 +170,7 @@ std::vector<Finding> judge_module_memory(const std::string& cache, const std::st
     std::istringstream lines(alloc_traces);
     while (const auto record = next_record(lines)) {
         const ModuleRange* owner = owner_of(record->caller, gone);
-        const bool direct = owner;
+        const bool direct = owner || allocates_for_its_caller(record->caller);
         for (const std::string& frame : record->frames)
             if (!owner)
                 owner = owner_of(frame, gone);

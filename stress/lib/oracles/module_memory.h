@@ -34,8 +34,9 @@ std::string named(const std::string& word, const std::vector<ModuleRange>& gone)
 using SlabCounts = std::map<std::string, std::int64_t>;
 SlabCounts count_kmalloc_objects();
 
-// Records of one cache's alloc_traces that begin in one of the modules.  What was allocated further
-// below the module's function may belong to the core, so few such objects say nothing; and what is
+// Records of one cache's alloc_traces that begin in one of the modules, or in a function that
+// allocates for its caller.  What was allocated further below the module's function may belong to
+// the core, so few such objects say nothing; and what is
 // older than `oldest` jiffies is by the init code of another module, which lay there before.
 std::vector<Finding> judge_module_memory(const std::string& cache, const std::string& alloc_traces,
                                          const std::vector<ModuleRange>& gone,
