@@ -53,13 +53,19 @@
 #define list_splice(list, head)		(list_splice)(zc_guarded(list), zc_guarded(head))
 #define list_splice_init(list, head)	(list_splice_init)(zc_guarded(list), zc_guarded(head))
 
-/* A stop and a reset are asked for, and an interrupt is acknowledged, without it. */
+/*
+ * A stop and a reset are asked for, and an interrupt is acknowledged, without it; that
+ * there is one work for them, also when a device goes, keeps two of them apart.
+ */
 static inline void zc_write_guarded(const struct zc_dev *dev, enum zcdma_reg reg, u32 value)
 {
 	bool under_lock = reg == ZCDMA_CTRL ? value == ZCDMA_CTRL_RUN : reg != ZCDMA_IRQ_STATUS;
 
 	WARN_ONCE(under_lock && zc_is_unlocked(dev, &dev->lock),
 		  "zcdma: a register is written without the lock\n");
+	WARN_ONCE(zc_look_ns && reg == ZCDMA_CTRL && value != ZCDMA_CTRL_RUN &&
+			  current_work() != &dev->recover_work,
+		  "zcdma: a stop is made where others may make one\n");
 	zc_write(dev, reg, value);
 }
 #define zc_write(dev, reg, value)	zc_write_guarded(dev, reg, value)
@@ -145,6 +151,17 @@ static inline void zc_free_guarded(struct kmem_cache *cache, struct zc_req *req)
 	kmem_cache_free(cache, req);
 }
 #define kmem_cache_free(cache, req)	zc_free_guarded(cache, req)
+
+/* fs/aio.c may free the iocb once the request is queued. */
+static inline void zc_set_cancel_guarded(struct kiocb *iocb, kiocb_cancel_fn *cancel)
+{
+	const struct zc_req *req = iocb->private;
+
+	WARN_ONCE(zc_look_ns && (!req || READ_ONCE(req->where) != ZC_NOWHERE),
+		  "zcdma: a callback is set where the request may be over\n");
+	kiocb_set_cancel_fn(iocb, cancel);
+}
+#define kiocb_set_cancel_fn(iocb, cancel) zc_set_cancel_guarded(iocb, cancel)
 
 /* The kernels that ask this themselves are the slow ones. */
 #define ZC_MAY_SLEEP() \

@@ -58,6 +58,7 @@ struct ring_books {
 	u32 unwoken;	/* directions for which somebody sleeps in poll(2), though they are ready */
 	u32 unrung;	/* descriptors that the engine has not been told of */
 	u32 unasked;	/* cancelled, and the engine was not told to abort it */
+	u32 gated;	/* removal is kept out, and nobody submits */
 };
 
 /* Asleep on dev->drained. */
@@ -240,6 +241,7 @@ static void ring_look_at_live(struct zc_dev *dev, struct ring_books *books)
 {
 	struct zc_file *file = NULL;
 	unsigned int of_file = 0;
+	bool submitted = false;
 	struct zc_req *req;
 	u64 last = 0;
 
@@ -253,6 +255,7 @@ static void ring_look_at_live(struct zc_dev *dev, struct ring_books *books)
 		last = req->number;
 		file = file ?: req->file;
 		of_file += req->file == file;
+		submitted |= test_bit(ZC_SUBMIT, &req->holders);
 		/* each request has one reference of it, and who has it open another one */
 		books->orphaned += (u32)refcount_read(&req->file->refs) <= req->file->live;
 		books->going[0] += !READ_ONCE(req->to_device);
@@ -264,6 +267,8 @@ static void ring_look_at_live(struct zc_dev *dev, struct ring_books *books)
 		books->hoarded += req->where == ZC_RING || req->where == ZC_TAKEN;
 	}
 	books->miscounted = file && file->live != of_file;
+	/* who submits has a request before the gate, and until behind it */
+	books->gated = !submitted && rwsem_is_locked(&dev->gate);
 	books->overslept = ring_overslept(dev);
 	books->unwoken = ring_unwoken(dev, books);
 	if (!list_empty(&dev->undirty) && !work_busy(&dev->dirty_work))
@@ -336,7 +341,8 @@ static bool ring_is_odd(const struct zc_dev *dev, const struct ring_books *books
 	       books->unclean || books->hoarded || books->unowned || books->untimed ||
 	       books->stranded || books->unheard || books->misplaced || books->bare ||
 	       books->unbooked || books->unordered || books->miscounted || books->orphaned ||
-	       books->overslept || books->unwoken || books->unrung || books->unasked;
+	       books->overslept || books->unwoken || books->unrung || books->unasked ||
+	       books->gated;
 }
 
 /* Under dev->lock. */
@@ -444,7 +450,8 @@ static int ring_show(struct seq_file *m, void *unused)
 	seq_printf(m, "unordered %u\nmiscounted %u\norphaned %u\noverslept %u\nunwoken %u\n",
 		   books.unordered, books.miscounted, books.orphaned, books.overslept,
 		   books.unwoken);
-	seq_printf(m, "unrung %u\nunasked %u\n", books.unrung, books.unasked);
+	seq_printf(m, "unrung %u\nunasked %u\ngated %u\n", books.unrung, books.unasked,
+		   books.gated);
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(ring);

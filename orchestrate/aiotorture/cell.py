@@ -433,6 +433,16 @@ def _overload(findings: Sequence[Finding], starved: Starvation) -> str | None:
     return f"{findings[0].title}, but the host starved the guest: {starved}"
 
 
+def _emulators_own(findings: Sequence[Finding], console: str, accel: str) -> str | None:
+    """Why nothing can be said: an emulated CPU ended the guest, and nobody else told of anything."""
+    if accel != "tcg" or any(f.oracle not in ("kernel-log", "hang") for f in findings):
+        return None
+    function = kernel_log.stale_breakpoint(console)
+    if function is None:
+        return None
+    return f"an emulated CPU ran a breakpoint that the kernel had taken away, in {function}"
+
+
 def _beside_the_host(finding: Finding, starved: Starvation) -> Finding:
     """A lock-up report with what the host withheld beside it (design: overload is no finding)."""
     if not finding.lockup:
@@ -456,7 +466,11 @@ def _judge(
     kernel = bench.kernels[cell.kernel]
     every = _merge([*watch.findings, *told, *_host_findings(watch, console)])
     seen = _not_muted(every, cell)
-    harness_error = watch.harness_error or _overload(seen, starved)
+    harness_error = (
+        watch.harness_error
+        or _overload(seen, starved)
+        or _emulators_own(seen, console, bench.lane.accel)
+    )
     found = known.mark(
         [_beside_the_host(finding, starved) for finding in seen],
         known.load(paths.ROOT / "known.toml"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -14,6 +15,7 @@ from aiotorture.cell import (
     STARVED_SHARE,
     Watch,
     _beside_the_host,
+    _emulators_own,
     _host_findings,
     _overload,
     _run_and_watch,
@@ -24,6 +26,7 @@ from aiotorture.lanes.base import Fate, Starvation, Subject
 from aiotorture.matrix import Cell
 from aiotorture.plan import parse
 
+CONSOLES = Path(__file__).parent.parent / "data" / "console"
 LOCKUP = Finding("kernel-log", "soft lockup in aio_read", "s", lockup=True)
 TIMED_OUT = Finding("contract", "event carries ETIMEDOUT", "contract/unexplained-ETIMEDOUT", lockup=True)
 LOST = Finding("ledger", "event lost", "l")
@@ -44,6 +47,16 @@ def test_a_time_out_on_a_host_that_gives_less_than_half_is_overload() -> None:
     assert "the host starved the guest" in (_overload([TIMED_OUT], Starvation(10.0, (6.2, 5.0))) or "")
     assert _overload([LOCKUP], Starvation(10.0, (6.2, 5.0))) is None
     assert _overload([TIMED_OUT, LOST], STARVED) is None
+
+
+def test_a_breakpoint_that_is_not_there_is_the_emulated_cpus_own() -> None:
+    console = (CONSOLES / "recorded-7.3-stale-breakpoint.log").read_text()
+    trapped = [Finding("kernel-log", "int3 in sched_clock_cpu", "s")]
+    assert "in sched_clock_cpu" in (_emulators_own(trapped, console, "tcg") or "")
+    assert _emulators_own(trapped, console, "kvm") is None
+    assert _emulators_own([*trapped, LOST], console, "tcg") is None
+    assert _emulators_own(trapped, console.replace("53 66 <90>", "53 cc <90>"), "tcg") is None
+    assert _emulators_own([LOCKUP], "", "tcg") is None
 
 
 def test_another_finding_stands_on_a_starved_host() -> None:

@@ -167,6 +167,31 @@ def read_console(path: Path) -> list[Finding]:
     return findings(path.read_bytes()) if path.exists() else []
 
 
+_BREAKPOINT = re.compile(r"^(?:Oops: )?int3: [0-9a-f]{4} \[#1\]")
+_AT = re.compile(r"^RIP: [0-9a-f]{4}:(?P<function>[\w.]+)\+")
+# The byte in <> is the next that the CPU would have taken; a breakpoint is the one byte before it.
+_BYTES = re.compile(r"^Code: .*\b(?P<before>[0-9a-f]{2}) <[0-9a-f]{2}>")
+_INT3 = "cc"
+
+
+def stale_breakpoint(console: bytes | str) -> str | None:
+    """The function in which a CPU trapped at a breakpoint that is not in the kernel's text (any more), where
+    that was the first oops. An emulated CPU may run code that it translated while another one patched it; since
+    6.9 the kernel does not look whether the breakpoint is still there (arch/x86/kernel/kprobes/core.c,
+    kprobe_int3_handler())."""
+    function = None
+    trapped = False
+    for line in split_lines(console):
+        if not trapped:
+            trapped = _BREAKPOINT.match(line.text) is not None
+        elif function is None:
+            at = _AT.match(line.text)
+            function = at["function"] if at else None
+        elif code := _BYTES.match(line.text):
+            return function if code["before"] != _INT3 else None
+    return None
+
+
 # --- from lines to reports -----------------------------------------------------------------------
 
 

@@ -32,6 +32,7 @@ struct rw_semaphore {
 #define down_read_killable(s)		(at_down_read((s)->sem, AT_HERE), 0)
 #define down_read_trylock(s)		at_down_read_trylock((s)->sem, AT_HERE)
 #define up_read(s)			at_up_read((s)->sem, AT_HERE)
+#define rwsem_is_locked(s)		((void)(s), false) /* nobody asks */
 #define down_write(s)			at_down_write((s)->sem, AT_HERE)
 #define up_write(s)			at_up_write((s)->sem, AT_HERE)
 
