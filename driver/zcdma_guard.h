@@ -3,12 +3,10 @@
  * What the driver may do only under a lock, where it may sleep, or when others are
  * done with a request, held to that
  *
- * Whoever walks or changes one of the device's lists, writes what the engine takes
- * requests by, arms a timer, queues a work or wakes a sleeper of whom the lock's next
- * owner relies on it, while nobody holds that lock, is told of by a WARN, the first
- * time: what comes of it needs somebody else at the same moment.  Of a device that is
- * looked at (zcdma_looks.c), and not where these are the model's macros, which tells of
- * such races itself.
+ * Whoever does it otherwise is told of by a WARN, the first time: what comes of it
+ * needs somebody else at the same moment.  Of a device that is looked at
+ * (zcdma_looks.c), and not where locks are the model's macros: that finds such races
+ * itself.
  */
 #ifndef ZCDMA_GUARD_H
 #define ZCDMA_GUARD_H
@@ -106,8 +104,8 @@ static inline bool zc_queue_guarded(struct workqueue_struct *wq, struct work_str
 #define schedule_work(work)		zc_queue_guarded(NULL, work)
 
 /*
- * A transfer is over when it has a status, or its engine stands still
- * or has forgotten it: a restart empties the ring.
+ * A transfer is over when it has a status, or its engine stands still or has forgotten
+ * it: a restart empties the ring.
  */
 static inline bool zc_is_under_way(struct zc_req *req)
 {

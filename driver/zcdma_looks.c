@@ -220,21 +220,33 @@ static u32 ring_overslept(struct zc_dev *dev)
 }
 
 /*
+ * Where nobody is completing a request of a direction, and dev->lock keeps all from
+ * beginning to, its count can only rise: if there is room behind a look at who sleeps,
+ * there was room when he looked last, or whoever made it has not woken him.
+ */
+static bool ring_sleeps_on(struct zc_dev *dev, struct wait_queue_head *queue, int direction,
+			   __poll_t events)
+{
+	if (!zc_sleeps_in_poll(queue, events))
+		return false;
+	smp_rmb();	/* the sleeper, then the count */
+	return atomic_read(&dev->queued[direction]) < (int)dev->size / 2;
+}
+
+/*
  * Whoever completes a request wakes the pollers of its direction before he frees it,
  * and recovery, before it ends, those of a device that is gone.
  */
 static u32 ring_unwoken(struct zc_dev *dev, const struct ring_books *books)
 {
-	int limit = dev->size / 2;
-
 	if (dev->gone)
 		return !work_busy(&dev->recover_work) &&
 		       (zc_sleeps_in_poll(&dev->readable, EPOLLIN | EPOLLHUP) ||
 			zc_sleeps_in_poll(&dev->writable, EPOLLOUT | EPOLLHUP));
-	return (!books->ending[0] && books->queued[0] < limit &&
-		zc_sleeps_in_poll(&dev->readable, EPOLLIN | EPOLLRDNORM)) +
-	       (!books->ending[1] && books->queued[1] < limit &&
-		zc_sleeps_in_poll(&dev->writable, EPOLLOUT | EPOLLWRNORM));
+	return (!books->ending[0] &&
+		ring_sleeps_on(dev, &dev->readable, 0, EPOLLIN | EPOLLRDNORM)) +
+	       (!books->ending[1] &&
+		ring_sleeps_on(dev, &dev->writable, 1, EPOLLOUT | EPOLLWRNORM));
 }
 
 static void ring_look_at_live(struct zc_dev *dev, struct ring_books *books)
