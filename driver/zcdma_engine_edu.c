@@ -656,13 +656,8 @@ static void edu_judge(struct zcdma_engine *engine, enum zcdma_reg reg, u32 value
 static bool edu_aborted(struct zcdma_engine *engine, u32 first)
 {
 	struct edu_engine *e = edu_of(engine);
-	unsigned long flags;
-	bool aborted;
 
-	spin_lock_irqsave(&e->lock, flags);
-	aborted = test_bit(first % ZCDMA_MAX_RING, e->aborts);
-	spin_unlock_irqrestore(&e->lock, flags);
-	return aborted;
+	return zcdma_told_aborted(&e->lock, e->aborts, first);
 }
 
 static void edu_write(struct zcdma_engine *engine, enum zcdma_reg reg, u32 value)

@@ -962,13 +962,7 @@ static void soft_judge(struct zcdma_engine *e, enum zcdma_reg reg, u32 value)
 
 static bool soft_aborted(struct zcdma_engine *e, u32 first)
 {
-	unsigned long flags;
-	bool aborted;
-
-	spin_lock_irqsave(&e->lock, flags);
-	aborted = test_bit(first % ZCDMA_MAX_RING, e->aborts);
-	spin_unlock_irqrestore(&e->lock, flags);
-	return aborted;
+	return zcdma_told_aborted(&e->lock, e->aborts, first);
 }
 
 static void soft_write(struct zcdma_engine *e, enum zcdma_reg reg, u32 value)

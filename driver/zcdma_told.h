@@ -12,6 +12,7 @@
 #define ZCDMA_TOLD_H
 
 #include <linux/bitmap.h>
+#include <linux/spinlock.h>
 #include <linux/types.h>
 
 #include "zcdma_regs.h"
@@ -105,6 +106,18 @@ static void zcdma_told_abort(const struct zcdma_told *now, u32 first)
 	d = now->desc(now->engine, first);
 	if (d && !(le32_to_cpu(d->flags) & ZCDMA_DESC_START))
 		ZCDMA_TOLD_WRONG("was told to abort from the middle of a chain");
+}
+
+/* Whether it was told to abort the chain that begins at @first; takes its lock. */
+static bool zcdma_told_aborted(spinlock_t *lock, const unsigned long *aborts, u32 first)
+{
+	unsigned long flags;
+	bool aborted;
+
+	spin_lock_irqsave(lock, flags);
+	aborted = test_bit(first % ZCDMA_MAX_RING, aborts);
+	spin_unlock_irqrestore(lock, flags);
+	return aborted;
 }
 
 /* Before @reg is written, by a driver whose engine is there and was not isolated. */
