@@ -434,8 +434,9 @@ def _overload(findings: Sequence[Finding], starved: Starvation) -> str | None:
 
 
 def _emulators_own(findings: Sequence[Finding], console: str, accel: str) -> str | None:
-    """Why nothing can be said: an emulated CPU ended the guest, and nobody else told of anything."""
-    if accel != "tcg" or any(f.oracle not in ("kernel-log", "hang") for f in findings):
+    """Why nothing can be said: an emulated CPU ended the guest, and all that was told is that and its silence."""
+    own = ("kernel-log:trap/int3:", "hang:guest-silent:")
+    if accel != "tcg" or not all(f.signature.startswith(own) for f in findings):
         return None
     function = kernel_log.stale_breakpoint(console)
     if function is None:

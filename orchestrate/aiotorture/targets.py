@@ -56,7 +56,8 @@ GADGET = "gadget"
 # Functions of the driver, by how their names begin: those that play its device, look at it or show its books, and
 # those on paths that few plans take.
 ZCDMA_DEVICE = (
-    r"soft_|edu_|zcdma_told|engine_|books_|requests_|ring_|look_|is_un|zc_(books|looks?)_|zc_(is_asleep|is_unguarded|sleeps_|poll_entry)"
+    r"soft_|edu_|zcdma_told|engine_|books_|requests_|ring_|look_|is_un"
+    r"|zc_((books|looks?)_|is_asleep|is_unguarded|sleeps_|poll_entry)"
 )
 ZCDMA_PATHS = {
     REMOVAL: r"zcdma_(probe|remove)|remove_|zc_(free_ring|alloc_ring|dev_free|new_dev|(un)?register_|wake_gone)",

@@ -24,6 +24,7 @@ from aiotorture.finding import Finding
 from aiotorture.kernels import Kernel
 from aiotorture.lanes.base import Fate, Starvation, Subject
 from aiotorture.matrix import Cell
+from aiotorture.oracles import kernel_log
 from aiotorture.plan import parse
 
 CONSOLES = Path(__file__).parent.parent / "data" / "console"
@@ -51,10 +52,14 @@ def test_a_time_out_on_a_host_that_gives_less_than_half_is_overload() -> None:
 
 def test_a_breakpoint_that_is_not_there_is_the_emulated_cpus_own() -> None:
     console = (CONSOLES / "recorded-7.3-stale-breakpoint.log").read_text()
-    trapped = [Finding("kernel-log", "int3 in sched_clock_cpu", "s")]
+    trapped = kernel_log.findings(console)
     assert "in sched_clock_cpu" in (_emulators_own(trapped, console, "tcg") or "")
     assert _emulators_own(trapped, console, "kvm") is None
     assert _emulators_own([*trapped, LOST], console, "tcg") is None
+    warned = Finding("kernel-log", "WARNING in zc_step", "kernel-log:warning:zc_step")
+    assert _emulators_own([warned, *trapped], console, "tcg") is None
+    silent = Finding("hang", "guest stopped answering", "hang:guest-silent:race")
+    assert _emulators_own([*trapped, silent], console, "tcg") is not None
     assert _emulators_own(trapped, console.replace("53 66 <90>", "53 cc <90>"), "tcg") is None
     assert _emulators_own([LOCKUP], "", "tcg") is None
 
