@@ -128,6 +128,13 @@ def _wants(profile: dict[str, Any], target: str) -> dict[str, Any]:
     return {**profile, **own}
 
 
+def _target_knobs(selection: Selection, target: str, series: str) -> dict[str, str]:
+    """Neither a profile nor a kernel that is slow beyond its clock has a driver that looks at itself."""
+    looked_at = not selection.perf and kernels.keeps_time(series)
+    named = targets.named(target)
+    return {**named.knobs, **(named.watched if looked_at else {})}
+
+
 def _controls(
     selection: Selection, table: dict[str, Any], series: str, chosen: Sequence[str], time: str
 ) -> list[Cell]:
@@ -144,7 +151,7 @@ def _controls(
         cell_id = f"{series}-control-{planted}"
         row = table["plan"][entry["plan"]]
         seed = cell_seed(selection.seed, cell_id)
-        knobs = {"time": time, **targets.named(target).knobs, **row["knobs"], **entry.get("knobs", {})}
+        knobs = {"time": time, **_target_knobs(selection, target, series), **row["knobs"], **entry.get("knobs", {})}
         knobs["time"] = stretched(knobs["time"], kernels.slowdown(series))
         cells.append(
             Cell(
@@ -255,7 +262,7 @@ def cells(selection: Selection) -> list[Cell]:
                     cell_id = "-".join(words)
                     seed = cell_seed(selection.seed, cell_id)
                     own_knobs = wants.get("knobs", {}).get(scenario, {})
-                    knobs = {"time": time, **targets.named(target).knobs}
+                    knobs = {"time": time, **_target_knobs(selection, target, series)}
                     one_cpu = table["one_cpu"]["knobs"] if target == "zcdma" and cpus == 1 else {}
                     knobs |= {**one_cpu, **row_knobs, **own_knobs}
                     _check_faults(target, row["faults"])

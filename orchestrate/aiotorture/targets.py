@@ -38,6 +38,8 @@ REMOVAL = "removal"
 FILE_GROUP = "file"
 OWN = "own"
 EDU = "zcdma-edu"
+# The driver looks at what its locks guard (driver/zcdma_looks.c, zcdma_guard.h): 3 % of a CPU.
+ZCDMA_WATCHED = {"look_ns": "50000"}
 # Of the cards (driver/zcdma_engine_edu.c): each is a memory of 4032 bytes that takes 100 ms for any
 # transfer, one at a time.
 EDU_CARDS = 8
@@ -76,7 +78,7 @@ ZCDMA_CROWDED_PATHS = {
 class Target:
     """One target. `builds`: the modules of this repository belong to it. `node`: what is opened,
     empty for a scenario that opens its own files. `row`: whose plans in matrix.toml it runs.
-    `knobs`: what it says to every plan. `device`: a pattern of the functions that play the device;
+    `knobs`: what it says to every plan; `watched`: beside that, where it may look at itself. `device`: a pattern of the functions that play the device;
     `paths`: of those on a path of the driver that few plans take (knob `path`); `crowded_paths`: that nearly all
     take, and some are made for. `pace`: how much of the contention
     that a race of zcdma owes a race of it can have."""
@@ -88,6 +90,7 @@ class Target:
     node: str = ""
     described: TargetFile | None = None
     knobs: Mapping[str, str] = field(default_factory=dict)
+    watched: Mapping[str, str] = field(default_factory=dict)
     device: str = ""
     paths: Mapping[str, str] = field(default_factory=dict)
     crowded_paths: Mapping[str, str] = field(default_factory=dict)
@@ -236,11 +239,12 @@ _BUILT_IN = (
     Target(
         "zcdma", ("qemu", "lab"), row="zcdma", builds=True, node="/dev/zcdma0",
         device=ZCDMA_DEVICE, paths=ZCDMA_PATHS, crowded_paths=ZCDMA_CROWDED_PATHS,
+        watched=ZCDMA_WATCHED,
     ),  # fmt: skip
     Target(
         EDU, ("qemu",), row=EDU, builds=True, node="/dev/zcdma0",
         device=ZCDMA_DEVICE, paths=ZCDMA_PATHS, crowded_paths=ZCDMA_CROWDED_PATHS,
-        knobs=EDU_KNOBS, hardware=Hardware((Device("edu"),) * EDU_CARDS, iommu=True), pace=0.05,
+        knobs=EDU_KNOBS, watched=ZCDMA_WATCHED, hardware=Hardware((Device("edu"),) * EDU_CARDS, iommu=True), pace=0.05,
         faults=EDU_FAULTS,
     ),  # fmt: skip
     Target("poll", ("qemu", "lab", "local"), row="poll"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from aiotorture import matrix
@@ -158,6 +160,18 @@ def test_how_long_requests_wait_is_not_judged_on_a_kernel_that_stalls_them() -> 
 
     assert judged("kcsan", "zcdma") == {"0"}
     assert judged("kcsan", "poll") == judged("lockdep", "zcdma") == {None}
+
+
+def test_our_driver_looks_at_itself_but_in_profiles_and_where_clocks_stall() -> None:
+    def looks(target: str, **asked: Any) -> set[str | None]:
+        chosen = matrix.cells(Selection(targets=(target,), **asked))
+        return {cell.plan.scenario.knob("look_ns") for cell in chosen if cell.target == target}
+
+    for target in ("zcdma", "zcdma-edu"):
+        for profile in ("smoke", "nightly", "search"):
+            assert looks(target, profile=profile) == {"50000"}
+        assert looks(target, perf=True) == looks(target, kernels=("kcsan",)) == {None}
+    assert looks("poll") == looks("file-loop") == {None}
 
 
 def test_of_a_list_of_values_each_cell_draws_one_and_the_same_again() -> None:
