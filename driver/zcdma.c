@@ -396,13 +396,16 @@ static struct device *zc_dma_device(struct platform_device *pdev)
 	return zc_is_edu() ? pdev->dev.parent : &pdev->dev;
 }
 
-/* Counts the handlers under way, for who looks at the ring meanwhile. */
+/* Counts the handlers under way, and keeps what they were told, for who looks meanwhile. */
 static void zc_line(void *arg)
 {
 	struct zc_dev *dev = arg;
+	bool gone = dev->look && zc_read(dev, ZCDMA_IRQ_STATUS) == ZCDMA_GONE;
 
 	atomic_inc(&dev->interrupted);
 	zc_interrupt(dev);
+	if (gone)
+		smp_store_release(&dev->told_gone, true);
 	atomic_dec(&dev->interrupted);
 }
 
@@ -526,6 +529,7 @@ static ZC_REMOVE_RETURNS zcdma_remove(struct platform_device *pdev)
 
 	if (!wait_event_timeout(dev->drained, zc_dev_idle(dev), zc_patience()))
 		dev_warn(&pdev->dev, "removed with %u requests alive\n", dev->nr_live);
+	zc_looks_end(dev);
 	dev->ops->destroy(dev->engine);
 	destroy_workqueue(dev->wq);
 	zc_free_ring(dev);

@@ -192,6 +192,7 @@ struct zc_dev {
 	atomic64_t counts[ZC_NR_COUNTS];
 	struct dentry *books;
 	atomic_t interrupted;		/* handlers under way */
+	bool told_gone;			/* an interrupt has told of it, and was handled */
 	struct zc_look *look;
 };
 
@@ -239,6 +240,7 @@ void zc_file_put(struct zc_file *file);
 
 /* zcdma_looks.c */
 void zc_looks_begin(struct zc_dev *dev);
+void zc_looks_at_removal(struct zc_dev *dev);
 void zc_looks_end(struct zc_dev *dev);
 void zc_look_at_release(const spinlock_t *lock, ktime_t *not_before);
 bool zc_is_unguarded(const struct list_head *head);

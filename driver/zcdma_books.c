@@ -174,7 +174,7 @@ void zc_books_add(struct zc_dev *dev)
 void zc_books_remove(struct zc_dev *dev)
 {
 	debugfs_remove(dev->books);
-	zc_looks_end(dev);
+	zc_looks_at_removal(dev);
 }
 
 void zc_books_init(void)

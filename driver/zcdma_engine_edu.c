@@ -284,16 +284,20 @@ static void edu_cancel_chain(struct edu_engine *e, u32 first)
 		if (!d)
 			return;
 		end = edu_is_end(d);
-		if (!d->status)
-			edu_write_status(e, d, ZCDMA_DESC_CANCELLED, le32_to_cpu(d->len));
 		if (index == e->head) {
 			e->head_drawn = false;
 			e->not_before = 0;
 		}
 		index++;
+		/* before its last status is there, behind which its slots may be another's */
+		if (end && e->head - first < index - first) {
+			e->head = index;
+			edu_pass_posted(e);
+		}
+		if (!d->status)
+			edu_write_status(e, d, ZCDMA_DESC_CANCELLED, le32_to_cpu(d->len));
 	} while (!end && index - first < e->size);
 
-	edu_pass_posted(e);
 	edu_interrupt_for(e, tag, ZCDMA_IRQ_DONE);
 }
 

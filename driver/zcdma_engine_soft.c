@@ -617,7 +617,10 @@ static bool soft_step(struct zcdma_engine *e)
 
 /* ------------------------------------------------------ stop and abort */
 
-/* Takes the chain out, executed in part or not at all. */
+/*
+ * Takes the chain out, executed in part or not at all.  HEAD has passed it before its
+ * last status is there: then its slots may have their next owner.
+ */
 static void soft_cancel_chain(struct zcdma_engine *e, u32 first)
 {
 	u32 index = first, tag = le32_to_cpu(soft_desc(e, first)->tag);
@@ -629,16 +632,19 @@ static void soft_cancel_chain(struct zcdma_engine *e, u32 first)
 	do {
 		d = soft_desc(e, index);
 		end = soft_is_end(d);
-		if (!d->status)
-			soft_write_status(e, d, ZCDMA_DESC_CANCELLED, le32_to_cpu(d->len));
 		if (index == e->head) {
 			e->head_delayed = false;
 			e->not_before = 0;
 		}
 		index++;
+		if (end && e->head - first < index - first) {
+			e->head = index;
+			soft_pass_posted(e);
+		}
+		if (!d->status)
+			soft_write_status(e, d, ZCDMA_DESC_CANCELLED, le32_to_cpu(d->len));
 	} while (!end && index - first < e->size);
 
-	soft_pass_posted(e);
 	soft_request_irq(e, tag);
 }
 

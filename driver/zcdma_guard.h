@@ -68,6 +68,12 @@ static inline void zc_write_guarded(const struct zc_dev *dev, enum zcdma_reg reg
 }
 #define zc_write(dev, reg, value)	zc_write_guarded(dev, reg, value)
 
+/* Removal has it until the device is gone, and tells of it to those who come then. */
+static inline bool zc_is_ungated(const struct zc_dev *dev)
+{
+	return dev->look && !rwsem_is_locked((struct rw_semaphore *)&dev->gate);
+}
+
 /* A request may be answered, and freed, with the lock released; its time is over once. */
 static inline int zc_arm_guarded(struct timer_list *timer, unsigned long expires)
 {
@@ -76,6 +82,7 @@ static inline int zc_arm_guarded(struct timer_list *timer, unsigned long expires
 	WARN_ONCE(zc_is_unlocked(dev, &dev->lock),
 		  "zcdma: a timer is armed without the lock\n");
 	WARN_ONCE(dev->look && timer_pending(timer), "zcdma: a time-out is moved\n");
+	WARN_ONCE(zc_is_ungated(dev), "zcdma: a request is queued where its device may go\n");
 	return mod_timer(timer, expires);
 }
 #define mod_timer(timer, expires)	zc_arm_guarded(timer, expires)
@@ -129,19 +136,42 @@ static inline bool zc_is_under_way(struct zc_req *req)
 	return false;
 }
 
+/* Both ways of it: a buffer that is mapped for the other way may be bounced for that one. */
+static inline void zc_is_its_way(struct sg_table *sgt, enum dma_data_direction direction)
+{
+	const struct zc_req *req = container_of(sgt, struct zc_req, sgt);
+
+	WARN_ONCE(zc_look_ns && direction != (req->to_device ? DMA_TO_DEVICE : DMA_FROM_DEVICE),
+		  "zcdma: a buffer is mapped without its direction\n");
+}
+
+static inline int zc_map_guarded(struct device *device, struct sg_table *sgt,
+				 enum dma_data_direction direction, unsigned long attrs)
+{
+	WARN_ONCE(zc_is_ungated(container_of(sgt, struct zc_req, sgt)->dev),
+		  "zcdma: a buffer is mapped where its device may go\n");
+	zc_is_its_way(sgt, direction);
+	return dma_map_sgtable(device, sgt, direction, attrs);
+}
+#define dma_map_sgtable(device, sgt, direction, attrs) \
+	zc_map_guarded(device, sgt, direction, attrs)
+
 static inline void zc_unmap_guarded(struct device *device, struct sg_table *sgt,
 				    enum dma_data_direction direction, unsigned long attrs)
 {
 	WARN_ONCE(zc_is_under_way(container_of(sgt, struct zc_req, sgt)),
 		  "zcdma: a buffer is unmapped where the device may use it\n");
+	zc_is_its_way(sgt, direction);
 	dma_unmap_sgtable(device, sgt, direction, attrs);
 }
 #define dma_unmap_sgtable(device, sgt, direction, attrs) \
 	zc_unmap_guarded(device, sgt, direction, attrs)
 
-/* What holds a request holds references. */
+/* What holds a request holds references; with the last one its device may go, lock and all. */
 static inline void zc_free_guarded(struct kmem_cache *cache, struct zc_req *req)
 {
+	WARN_ONCE(zc_look_ns && irqs_disabled() && !hardirq_count(),
+		  "zcdma: a request is freed where a lock is held\n");
 	WARN_ONCE(zc_look_ns && (req->where == ZC_PENDING || req->where == ZC_RING ||
 				 req->mapped || req->nr_pinned || req->reserved ||
 				 timer_pending(&req->timer)),
@@ -150,16 +180,44 @@ static inline void zc_free_guarded(struct kmem_cache *cache, struct zc_req *req)
 }
 #define kmem_cache_free(cache, req)	zc_free_guarded(cache, req)
 
-/* fs/aio.c may free the iocb once the request is queued. */
+/*
+ * fs/aio.c may free the iocb once the request is queued.  From here on an error goes
+ * through completion, so nothing that may fail is left but that.
+ */
 static inline void zc_set_cancel_guarded(struct kiocb *iocb, kiocb_cancel_fn *cancel)
 {
 	const struct zc_req *req = iocb->private;
 
 	WARN_ONCE(zc_look_ns && (!req || READ_ONCE(req->where) != ZC_NOWHERE),
 		  "zcdma: a callback is set where the request may be over\n");
+	WARN_ONCE(zc_look_ns && req && (!req->mapped || (iocb->ki_flags & IOCB_NOWAIT &&
+							 !req->reserved)),
+		  "zcdma: a callback is set where the request may be refused\n");
 	kiocb_set_cancel_fn(iocb, cancel);
 }
 #define kiocb_set_cancel_fn(iocb, cancel) zc_set_cancel_guarded(iocb, cancel)
+
+/*
+ * Who answers a request has taken it out of the lists and off the bus.  One that was
+ * queued, and has had a timer, ends as what befell it says; one that was not may have
+ * been refused for any reason.
+ */
+static inline void zc_ki_complete_guarded(struct kiocb *iocb, long result)
+{
+	const struct zc_req *req = iocb->private;
+
+	WARN_ONCE(zc_look_ns && (req->where != ZC_TAKEN || req->mapped ||
+				 timer_pending(&req->timer)),
+		  "zcdma: a request is answered where others have it\n");
+	WARN_ONCE(zc_look_ns && req->timer.expires &&
+			  (result > (long)req->len ||
+			   (result == -ETIMEDOUT && !req->expired) ||
+			   (result == -ECANCELED && !req->cancel_asked) ||
+			   (result == -ENODEV && !req->dev->gone)),
+		  "zcdma: a request is answered without its reason\n");
+	zc_ki_complete(iocb, result);
+}
+#define zc_ki_complete(iocb, result)	zc_ki_complete_guarded(iocb, result)
 
 /* The kernels that ask this themselves are the slow ones. */
 #define ZC_MAY_SLEEP() \

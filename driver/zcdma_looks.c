@@ -59,6 +59,7 @@ struct ring_books {
 	u32 unrung;	/* descriptors that the engine has not been told of */
 	u32 unasked;	/* cancelled, and the engine was not told to abort it */
 	u32 gated;	/* removal is kept out, and nobody submits */
+	u32 forgotten;	/* the engine told that it is gone, and recovery is over, or was not queued */
 };
 
 /* Asleep on dev->drained. */
@@ -77,6 +78,7 @@ struct zc_look {
 	struct zc_dev *dev;
 	u32 nth;
 	bool odd;
+	bool removal;	/* which has the gate, and nobody reads the file any more */
 	struct ring_books seen;
 	struct zc_sleeper sleepers[ZC_SLEEPERS];
 };
@@ -280,7 +282,8 @@ static void ring_look_at_live(struct zc_dev *dev, struct ring_books *books)
 	}
 	books->miscounted = file && file->live != of_file;
 	/* who submits has a request before the gate, and until behind it */
-	books->gated = !submitted && rwsem_is_locked(&dev->gate);
+	books->gated = !submitted && rwsem_is_locked(&dev->gate) &&
+		       !(dev->look && dev->look->removal);
 	books->overslept = ring_overslept(dev);
 	books->unwoken = ring_unwoken(dev, books);
 	if (!list_empty(&dev->undirty) && !work_busy(&dev->dirty_work))
@@ -330,6 +333,8 @@ static void ring_take(struct zc_dev *dev, struct ring_books *books)
 	}
 	books->stranded += !list_empty(&dev->reap) && !work_busy(&dev->reap_work);
 	books->stranded += dev->halted && !dev->gone && !work_busy(&dev->recover_work);
+	books->forgotten = smp_load_acquire(&dev->told_gone) && !dev->gone &&
+			   !work_busy(&dev->recover_work);
 	ring_look_at(dev, &dev->pending, ZC_PENDING, books);
 	ring_look_at(dev, &dev->inflight, ZC_RING, books);
 	books->unbooked = atomic_long_read(&dev->pinned_pages) < books->pages ||
@@ -340,21 +345,39 @@ static void ring_take(struct zc_dev *dev, struct ring_books *books)
 	ring_ask_engine(dev, books);
 }
 
-static bool ring_is_odd(const struct zc_dev *dev, const struct ring_books *books)
+/* NULL, or the name of the first that does not add up. */
+static const char *ring_oddity(const struct zc_dev *dev, const struct ring_books *books)
 {
-	int i;
+	const struct {
+		const char *name;
+		bool odd;
+	} rules[] = {
+		{ "busy", books->busy != books->in_ring },
+		{ "span", books->in_ring > books->span },
+		{ "size", books->span + books->reserved > dev->size },
+		{ "reserved", books->reserved != books->promised },
+		{ "live", books->live != books->listed },
+		{ "queued reads", books->queued[0] < books->begun[0] ||
+				  books->queued[0] > books->going[0] },
+		{ "queued writes", books->queued[1] < books->begun[1] ||
+				   books->queued[1] > books->going[1] },
+		{ "outside", books->outside }, { "garbled", books->garbled },
+		{ "unclean", books->unclean }, { "hoarded", books->hoarded },
+		{ "unowned", books->unowned }, { "untimed", books->untimed },
+		{ "stranded", books->stranded }, { "unheard", books->unheard },
+		{ "misplaced", books->misplaced }, { "bare", books->bare },
+		{ "unbooked", books->unbooked }, { "unordered", books->unordered },
+		{ "miscounted", books->miscounted }, { "orphaned", books->orphaned },
+		{ "overslept", books->overslept }, { "unwoken", books->unwoken },
+		{ "unrung", books->unrung }, { "unasked", books->unasked },
+		{ "gated", books->gated }, { "forgotten", books->forgotten },
+	};
+	unsigned int i;
 
-	for (i = 0; i < 2; i++)
-		if (books->queued[i] < books->begun[i] || books->queued[i] > books->going[i])
-			return true;
-	return books->busy != books->in_ring || books->in_ring > books->span ||
-	       books->span + books->reserved > dev->size || books->reserved != books->promised ||
-	       books->live != books->listed || books->outside || books->garbled ||
-	       books->unclean || books->hoarded || books->unowned || books->untimed ||
-	       books->stranded || books->unheard || books->misplaced || books->bare ||
-	       books->unbooked || books->unordered || books->miscounted || books->orphaned ||
-	       books->overslept || books->unwoken || books->unrung || books->unasked ||
-	       books->gated;
+	for (i = 0; i < ARRAY_SIZE(rules); i++)
+		if (rules[i].odd)
+			return rules[i].name;
+	return NULL;
 }
 
 /* Under dev->lock. */
@@ -363,7 +386,7 @@ static void look_now(struct zc_look *look)
 	if (look->odd)
 		return;
 	ring_take(look->dev, &look->seen);
-	look->odd = ring_is_odd(look->dev, &look->seen);
+	look->odd = ring_oddity(look->dev, &look->seen);
 }
 
 static void look_again(struct zc_look *look, s64 took_ns)
@@ -462,8 +485,8 @@ static int ring_show(struct seq_file *m, void *unused)
 	seq_printf(m, "unordered %u\nmiscounted %u\norphaned %u\noverslept %u\nunwoken %u\n",
 		   books.unordered, books.miscounted, books.orphaned, books.overslept,
 		   books.unwoken);
-	seq_printf(m, "unrung %u\nunasked %u\ngated %u\n", books.unrung, books.unasked,
-		   books.gated);
+	seq_printf(m, "unrung %u\nunasked %u\ngated %u\nforgotten %u\n", books.unrung,
+		   books.unasked, books.gated, books.forgotten);
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(ring);
@@ -482,13 +505,26 @@ void zc_looks_begin(struct zc_dev *dev)
 	look_again(look, 0);
 }
 
-/* After the readers. */
+/* After the readers: what does not add up from here on is told by the kernel's log. */
+void zc_looks_at_removal(struct zc_dev *dev)
+{
+	if (!dev->look)
+		return;
+	spin_lock_irq(&dev->lock);
+	dev->look->removal = true;
+	zc_unlock_irq(&dev->lock);
+}
+
+/* Before the engine goes, which looks ask. */
 void zc_looks_end(struct zc_dev *dev)
 {
 	struct zc_look *look = dev->look;
 
 	if (!look)
 		return;
+	WARN_ONCE(!dev->gone, "zcdma: a device is removed where its files may use it\n");
+	WARN_ONCE(look->odd, "zcdma: a device is removed where it does not add up: %s\n",
+		  ring_oddity(dev, &look->seen));
 	spin_lock_irq(&dev->lock);
 	WRITE_ONCE(zc_looked_at[dev->number], NULL);
 	zc_unlock_irq(&dev->lock);

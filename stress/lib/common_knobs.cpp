@@ -48,6 +48,7 @@ std::vector<Knob> common_knobs(const std::map<std::string_view, const char*>& de
         {"lull", scope, Kind::real, "0", "0", "1", {}, "share", "batches after which nobody submits until the batch is answered"},
         {"onlookers", scope, Kind::integer, "0", "0", "4", {}, "threads", "threads that read the driver's books"},
         {"pollers", scope, Kind::integer, "0", "0", "4", {}, "threads", "threads that wait in poll(2) and epoll_wait(2) for the device, for short times"},
+        {"mortals", scope, Kind::integer, "0", "0", "4", {}, "processes", "processes at once that are killed inside calls of the device, and followed by others"},
         {"time_to_answer", scope, Kind::integer, "0", "0", "1", {}, "", "judge how long requests wait"},
         {"cancel_newest", scope, Kind::real, "0.3", "0", "1", {}, "share", "cancels that go for a request submitted just now"},
         {"cancel_oldest", scope, Kind::real, "0.5", "0", "1", {}, "share", "cancels that go for the oldest request in flight; the rest are spread evenly"},

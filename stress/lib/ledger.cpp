@@ -77,6 +77,7 @@ const char* counter_name(Counter counter) {
                                         "reloads",
                                         "loads_starved",
                                         "signals_met",
+                                        "killed_inside",
                                         "waits_timed",
                                         "forks",
                                         "forked_inflight",

@@ -258,6 +258,7 @@ enum class Counter : std::uint32_t {
     reloads,
     loads_starved,
     signals_met,
+    killed_inside, // processes that ended by SIGKILL with the device open
     waits_timed,
     forks,
     forked_inflight,

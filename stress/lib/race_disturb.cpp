@@ -255,6 +255,7 @@ void Race::start_onlookers() {
     if (setup_.cookie_in_offset && knobs_.real("lull") > 0)
         start_disturbers(1, [this](std::uint32_t, Random) { watch_sleepers(); });
     start_pollers(*this, static_cast<std::uint32_t>(knobs_.integer("pollers")));
+    start_mortals(*this, static_cast<std::uint32_t>(knobs_.integer("mortals")));
     if (!knobs_.integer("onlookers"))
         return;
     const std::string name = setup_.device.substr(setup_.device.rfind('/') + 1);

@@ -114,6 +114,12 @@ TEST_CASE("what is left by the last close of a file is named by where it stands"
     CHECK(at::left_by_close(requests.at(0)).signature == "leak/after-close/unpin/");
 }
 
+TEST_CASE("what is left by a killed process is named by where it stands") {
+    const auto requests = at::parse_requests(
+        "cookie=0x1 slot=1 gen=1 phase=queue refs=engine,cancel age_us=3 sync=1 pid=7\n");
+    CHECK(at::left_by_death(requests.at(0)).signature == "leak/after-death/queue/engine+cancel");
+}
+
 TEST_CASE("a module that nothing uses can be unloaded") {
     CHECK(!at::judge_unload(true, "zcdma", ""));
     CHECK(at::judge_unload(false, "zcdma", "busy")->signature == "leak/module/zcdma");

@@ -15,7 +15,7 @@ at::RingState sound() {
         "queued_writes 2\nbegun_writes 2\nlive_writes 2\n"
         "outside 0\ngarbled 0\nunclean 0\nhoarded 0\nunowned 0\nuntimed 0\nstranded 0\n"
         "unheard 0\nmisplaced 0\nbare 0\nunbooked 0\nunordered 0\nmiscounted 0\n"
-        "orphaned 0\noverslept 0\nunwoken 0\nunrung 0\nunasked 0\ngated 0\n");
+        "orphaned 0\noverslept 0\nunwoken 0\nunrung 0\nunasked 0\ngated 0\nforgotten 0\n");
 }
 
 std::string named(const at::RingState& ring) {
@@ -67,6 +67,7 @@ TEST_CASE("what the driver's lock guards adds up") {
         {"ledger/ring/unwoken", "unwoken", 1},
         {"ledger/ring/unasked", "unasked", 1},
         {"ledger/ring/gated", "gated", 1},
+        {"ledger/ring/forgotten", "forgotten", 1},
         {"ledger/ring/queued", "queued_reads", -1},
         {"ledger/ring/queued", "queued_reads", 0},
         {"ledger/ring/queued", "queued_writes", 3},

@@ -29,6 +29,7 @@ constexpr Disturbance all[] = {
     {"cpus",      false, 0, [](Race& race) { start_cpu_switch(race); }, nullptr},
     {"storm",     false, 1, [](Race& race) { start_storm(race, 2); }, nullptr},
     {"poll",      false, 2, [](Race& race) { start_pollers(race, 1); }, nullptr},
+    {"mortal",    false, 3, [](Race& race) { start_mortals(race, 1); }, nullptr},
     {"open",      false, 3, [](Race& race) { start_openers(race, 1); }, nullptr},
     {"writeback", false, 5, [](Race& race) { start_write_back(race, 2); }, write_back_prepared},
 };

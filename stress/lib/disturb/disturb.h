@@ -39,6 +39,8 @@ void start_reclaim(Race& race);
 void start_cpu_switch(Race& race);
 // All threads cancel one request at the same moment; `threads` > 1.
 void start_storm(Race& race, std::uint32_t threads);
+// Processes that are killed inside calls of the device, of each keeper one after another.
+void start_mortals(Race& race, std::uint32_t keepers);
 // Wait in poll(2) and epoll_wait(2) for the device, for short times.
 void start_pollers(Race& race, std::uint32_t threads);
 // Open the device for files of their own, make a request or two through each, and close it at once.

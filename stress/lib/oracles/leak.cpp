@@ -152,6 +152,12 @@ Finding left_by_close(const DriverRequest& request) {
                 "request " + request.line);
 }
 
+Finding left_by_death(const DriverRequest& request) {
+    return leak("after-death/" + signature_of(request),
+                "a request outlived its killed process: " + where_it_stands(request),
+                "request " + request.line);
+}
+
 std::optional<Finding> judge_unload(bool unloaded, const std::string& module,
                                     const std::string& why) {
     if (unloaded)

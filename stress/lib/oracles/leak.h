@@ -53,6 +53,9 @@ std::vector<Finding> judge_totals(const Books& books, const LedgerTotals& totals
 // A request that was answered before the last close of its file began, and is there after it.
 Finding left_by_close(const DriverRequest& request);
 
+// One of a process that could be waited for: its end cancels, waits for and closes all that it has.
+Finding left_by_death(const DriverRequest& request);
+
 // A module that nothing uses any more can be unloaded.
 std::optional<Finding> judge_unload(bool unloaded, const std::string& module,
                                     const std::string& why);

@@ -53,6 +53,7 @@ constexpr Rule rules[] = {
     {"ledger/ring/unwoken", "somebody sleeps in poll(2), and was not woken when there was room",
      nullptr},
     {"ledger/ring/gated", "removal is kept out of the driver, and nobody submits", nullptr},
+    {"ledger/ring/forgotten", "the device told that it is gone, and its driver goes on", nullptr},
     {"ledger/ring/unasked", "a cancelled request is in the ring, and the engine was not told",
      nullptr},
     {"ledger/ring/queued", "requests are counted as queued that are not there, or others are not",
