@@ -88,7 +88,7 @@ void keep_one(Race& race, std::vector<std::byte>& memory, Random& random) {
     std::vector<std::byte> memory(std::max<std::size_t>(
         race.geometry().max_length, std::size_t{most_reads} * most_pages * page_bytes));
     while (!race.stopped()) {
-        race.pause_drawn(random, 1000, 20000);
+        race.pause_drawn(random, 3000, 40000);
         // each of another seed's: a child draws from a copy
         random.below(2);
         keep_one(race, memory, random);
