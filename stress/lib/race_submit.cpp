@@ -273,6 +273,9 @@ void Race::draw_request(std::uint32_t index, Random& random, double sync_share) 
             at = rounded(at, page_bytes);
         left -= piece;
     }
+    // In any order of memory: one may begin a page that the one before it ends in.
+    for (std::uint32_t s = slot.segments; s > 1 && random.below(2); --s)
+        std::swap(slot.segment[s - 1], slot.segment[random.below(s)]);
     if (setup_.cookie_in_offset) {
         const auto ring = static_cast<std::uint32_t>(knobs_.integer("ring"));
         const std::uint32_t pages = std::min(ring, target_pages);

@@ -70,6 +70,17 @@ TEST_CASE("a read of the right bytes is silent, whole or short") {
     CHECK(failed.verdict().empty());
 }
 
+TEST_CASE("a buffer's segments stand in any order of memory") {
+    for (const bool into_gap : {false, true}) {
+        Read read;
+        std::swap(read.slot.segment[0], read.slot.segment[1]);
+        read.device_writes(200);
+        if (into_gap)
+            read.buffer[155] ^= std::byte{1};
+        CHECK(read.verdict() == (into_gap ? "data/guard" : ""));
+    }
+}
+
 TEST_CASE("a residue that is too large shows as bytes never written") {
     Read read;
     read.device_writes(70);

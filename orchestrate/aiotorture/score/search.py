@@ -30,14 +30,14 @@ FIRST = "submit_cancel_race"
 FIRST_PLANS = ("-mix-flush-", "-mix-callback-", "-mix-starved-", "-mix-flag-")
 NEXT = (
     "-tiny-ring-", "-mix-timers-", "-full-device-", "-written-back-", "-late-long-", "-mix-none-",
-    "-removal_under_load-teardown-",
+    "-removal_under_load-teardown-", "-promised-",
 )  # fmt: skip
 # They draw their knobs anew, so that a second visit is not the first one again. The first kernel's share of a minute
 # has seen these and what comes before.
 AGAIN = ("-tiny-ring-", "-mix-timers-", "-removal_under_load-teardown-")
 LATE = (
     "-submit_cancel_race-mix-flush-", "-interrupts-", "-slow-device-", "-destroy_under_load-", "-scarce-",
-    "-halted-", "-last-interrupt-",
+    "-last-interrupt-",
 )  # fmt: skip
 # What they alone show is little beside the time that they take.
 LAST = ("-melee-mix-", "-differential-")

@@ -31,6 +31,8 @@ void OwnReads::draw(std::byte* memory, Random& random, int fd) {
         read.from = at;
         read.bytes = std::size_t{pages} * page_bytes;
         read.into = random.below(page_bytes);
+        // Ends anywhere in its last page, as a payload of fewer pages than memory does.
+        read.cut = random.below(2) ? random.below(page_bytes - (pages == 1 ? read.into : 0)) : 0;
         // No slot's: what a slot has written may be read here.
         read.fill = stamp(Stamp::canary, max_slots - 1 - index_, ++fills_);
         read.res = 0;
@@ -38,7 +40,7 @@ void OwnReads::draw(std::byte* memory, Random& random, int fd) {
         at += read.bytes;
         pattern_fill(read.fill, 0, memory + read.from, read.bytes);
         io_prep_pread(&read.cb, fd < 0 ? race_.device_fd(0) : fd, memory + read.from + read.into,
-                      read.bytes - read.into, device_at(read.bytes, random));
+                      read.bytes - read.into - read.cut, device_at(read.bytes, random));
         read.cb.data = &read;
     }
 }

@@ -22,6 +22,7 @@ public:
         std::size_t from;  // of its pages, in the memory
         std::size_t bytes; // of its pages
         std::size_t into;  // its first page, until the payload
+        std::size_t cut;   // off its last page, behind the payload
         std::uint64_t fill;
         std::int64_t res;
         bool ended;

@@ -63,16 +63,22 @@ public:
     }
 
 private:
-    // The last read first, and its last pages: the device comes to them last.
+    // The last read first, and its last pages: the device comes to them last.  One page alone, too:
+    // who finds any that is clean dirties all.
     void clean(Random& random) {
         for (std::size_t i = reads_.all().size(); i-- > 0;) {
             const OwnReads::Read& read = reads_.all()[i];
-            const std::size_t part = random.below(2) ? 1 : 1 + random.below(4);
-            const std::size_t bytes =
-                std::max<std::size_t>(read.bytes / page_bytes / part, 1) * page_bytes;
+            const auto pages = static_cast<std::uint32_t>(read.bytes / page_bytes);
+            std::uint32_t count = random.below(2) ? pages : pages / (1 + random.below(4));
+            if (random.below(3) == 0)
+                count = 1;
+            count = std::max(count, 1U);
+            const std::uint32_t first =
+                count == 1 && random.below(2) ? random.below(pages) : pages - count;
             {
                 const Calling calling(Call::write_back);
-                memory_.clean(read.from + read.bytes - bytes, bytes, random.below(8) == 0);
+                memory_.clean(read.from + std::size_t{first} * page_bytes,
+                              std::size_t{count} * page_bytes, random.below(8) == 0);
             }
             reads_.take_events(0);
             if (!read.ended)

@@ -1,9 +1,11 @@
 #include "lib/oracles/residue.h"
 
 #include <algorithm>
+#include <array>
 #include <cstdio>
 #include <cstring>
 #include <optional>
+#include <utility>
 
 #include "lib/pattern.h"
 
@@ -195,10 +197,15 @@ std::optional<Finding> judge_source(const Slot& slot, std::uint64_t payload,
 std::optional<Finding> judge_guards(const Slot& slot, std::uint32_t index, const std::byte* buffer,
                                     std::uint32_t stride, std::uint32_t margin) {
     const std::uint64_t canary = canary_of(index);
-    std::uint32_t from = slot.segment[0].at > margin ? slot.segment[0].at - margin : 0;
+    std::array<Segment, max_segments> segments; // by address
+    std::copy_n(slot.segment, slot.segments, segments.begin());
+    for (std::uint32_t s = 1; s < slot.segments; ++s)
+        for (std::uint32_t t = s; t && segments[t].at < segments[t - 1].at; --t)
+            std::swap(segments[t], segments[t - 1]);
+    std::uint32_t from = segments[0].at > margin ? segments[0].at - margin : 0;
     for (std::uint32_t s = 0; s <= slot.segments; ++s) {
         const bool last = s == slot.segments;
-        const std::uint32_t to = last ? std::min(stride, from + margin) : slot.segment[s].at;
+        const std::uint32_t to = last ? std::min(stride, from + margin) : segments[s].at;
         if (to > from) {
             const std::size_t bad = pattern_check(canary, from, buffer + from, to - from);
             if (bad != pattern_matches)
@@ -210,7 +217,7 @@ std::optional<Finding> judge_guards(const Slot& slot, std::uint32_t index, const
                                 " of its buffer: " + hex_at(buffer + from + bad, to - from - bad)}};
         }
         if (!last)
-            from = slot.segment[s].at + slot.segment[s].length;
+            from = segments[s].at + segments[s].length;
     }
     return std::nullopt;
 }
