@@ -254,14 +254,15 @@ def cells(selection: Selection) -> list[Cell]:
                 wants = _wants(profile, target)
                 for name, row, scenario, cpus in _rows(selection, target, profile, table):
                     words = [series, targets.named(target).name, scenario, name]
-                    row_knobs = _drawn(row["knobs"], selection.seed, f"{'-'.join(words)}-{cpus}-{repeat}")
+                    drawn_for = f"{'-'.join(words)}-{cpus}-{repeat}"
+                    row_knobs = _drawn(row["knobs"], selection.seed, drawn_for)
                     words += [row_knobs.get("cancel", "callback")] if target == "zcdma" else []
                     words += [f"{cpus}cpu"]
                     words += [mutant.name] if mutant else []
                     words += [f"r{repeat + 1}"] if profile["repeats"] > 1 else []
                     cell_id = "-".join(words)
                     seed = cell_seed(selection.seed, cell_id)
-                    own_knobs = wants.get("knobs", {}).get(scenario, {})
+                    own_knobs = _drawn(wants.get("knobs", {}).get(scenario, {}), selection.seed, drawn_for)
                     knobs = {"time": time, **_target_knobs(selection, target, series)}
                     one_cpu = table["one_cpu"]["knobs"] if target == "zcdma" and cpus == 1 else {}
                     knobs |= {**one_cpu, **row_knobs, **own_knobs}

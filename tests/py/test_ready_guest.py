@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from aiotorture.readyguest import clock_is_right, forget_old
+from aiotorture import readyguest
+from aiotorture.readyguest import DidNotBoot, Machine, clock_is_right, forget_old, make_ready
 
 HOUR_S = 3600.0
 
@@ -63,3 +64,28 @@ def test_what_a_killed_run_left_half_made_goes_too(tmp_path: Path) -> None:
     kept_guest(tmp_path, ".half.x1", 2 * HOUR_S)
     forget_old(tmp_path, keep_bytes=0, keep_s=HOUR_S)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("stuck", [0, 1, 2])
+def test_a_boot_that_stands_still_is_tried_once_more_and_said(
+    stuck: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    boots = []
+
+    def boot(machine: Machine, scratch: Path) -> bool:
+        boots.append(list(scratch.iterdir()))
+        (scratch / "state").write_bytes(b"")
+        if len(boots) <= stuck:
+            raise DidNotBoot("the guest's agent did not come up")
+        return True
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(readyguest, "_boot_and_save", boot)
+    machine = Machine(tmp_path, "kernel", tmp_path, cpus=1, cmdline="", accel="tcg")
+    if stuck < 2:
+        assert (make_ready(machine) / "state").is_file()
+    else:
+        with pytest.raises(DidNotBoot):
+            make_ready(machine)
+    assert boots == [[]] * min(stuck + 1, 2)
+    assert capsys.readouterr().err.count("booting it once more") == min(stuck, 1)
