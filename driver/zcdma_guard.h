@@ -105,6 +105,11 @@ static inline bool zc_queue_guarded(struct workqueue_struct *wq, struct work_str
 	WARN_ONCE(lock && zc_is_unlocked(dev, lock), "zcdma: a work is queued without the lock\n");
 	WARN_ONCE(dev && dev->look && dev->wq != wq,
 		  "zcdma: a work is queued where no removal waits for it\n");
+	/* who asks with the lock released has said what for, and a run that took it has halted */
+	WARN_ONCE(dev && work == &dev->recover_work && zc_is_unlocked(dev, &dev->lock) &&
+			  !READ_ONCE(dev->suspect) && !READ_ONCE(dev->halted) &&
+			  !READ_ONCE(dev->removing) && !READ_ONCE(dev->gone),
+		  "zcdma: a work is queued without what it is for\n");
 	return wq ? queue_work(wq, work) : schedule_work(work);
 }
 #define queue_work(wq, work)		zc_queue_guarded(wq, work)
@@ -167,11 +172,23 @@ static inline void zc_unmap_guarded(struct device *device, struct sg_table *sgt,
 #define dma_unmap_sgtable(device, sgt, direction, attrs) \
 	zc_unmap_guarded(device, sgt, direction, attrs)
 
-/* What holds a request holds references; with the last one its device may go, lock and all. */
+/* Of the driver's locks: they are taken with interrupts off, and others' are not taken here. */
+static inline bool zc_holds_lock(void)
+{
+	return zc_look_ns && irqs_disabled() && !hardirq_count();
+}
+
+/* With a request's last reference its device may go, lock and all. */
+static inline bool zc_dec_guarded(refcount_t *refs)
+{
+	WARN_ONCE(zc_holds_lock(), "zcdma: a reference is dropped where a lock is held\n");
+	return refcount_dec_and_test(refs);
+}
+#define refcount_dec_and_test(refs)	zc_dec_guarded(refs)
+
+/* What holds a request holds references. */
 static inline void zc_free_guarded(struct kmem_cache *cache, struct zc_req *req)
 {
-	WARN_ONCE(zc_look_ns && irqs_disabled() && !hardirq_count(),
-		  "zcdma: a request is freed where a lock is held\n");
 	WARN_ONCE(zc_look_ns && (req->where == ZC_PENDING || req->where == ZC_RING ||
 				 req->mapped || req->nr_pinned || req->reserved ||
 				 timer_pending(&req->timer)),
@@ -206,6 +223,7 @@ static inline void zc_ki_complete_guarded(struct kiocb *iocb, long result)
 {
 	const struct zc_req *req = iocb->private;
 
+	WARN_ONCE(zc_holds_lock(), "zcdma: a request is answered where a lock is held\n");
 	WARN_ONCE(zc_look_ns && (req->where != ZC_TAKEN || req->mapped ||
 				 timer_pending(&req->timer)),
 		  "zcdma: a request is answered where others have it\n");
