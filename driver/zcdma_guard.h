@@ -142,7 +142,7 @@ static inline bool zc_is_under_way(struct zc_req *req)
 }
 
 /* Both ways of it: a buffer that is mapped for the other way may be bounced for that one. */
-static inline void zc_is_its_way(struct sg_table *sgt, enum dma_data_direction direction)
+static inline void zc_judge_direction(struct sg_table *sgt, enum dma_data_direction direction)
 {
 	const struct zc_req *req = container_of(sgt, struct zc_req, sgt);
 
@@ -155,7 +155,7 @@ static inline int zc_map_guarded(struct device *device, struct sg_table *sgt,
 {
 	WARN_ONCE(zc_is_ungated(container_of(sgt, struct zc_req, sgt)->dev),
 		  "zcdma: a buffer is mapped where its device may go\n");
-	zc_is_its_way(sgt, direction);
+	zc_judge_direction(sgt, direction);
 	return dma_map_sgtable(device, sgt, direction, attrs);
 }
 #define dma_map_sgtable(device, sgt, direction, attrs) \
@@ -166,7 +166,7 @@ static inline void zc_unmap_guarded(struct device *device, struct sg_table *sgt,
 {
 	WARN_ONCE(zc_is_under_way(container_of(sgt, struct zc_req, sgt)),
 		  "zcdma: a buffer is unmapped where the device may use it\n");
-	zc_is_its_way(sgt, direction);
+	zc_judge_direction(sgt, direction);
 	dma_unmap_sgtable(device, sgt, direction, attrs);
 }
 #define dma_unmap_sgtable(device, sgt, direction, attrs) \

@@ -38,7 +38,7 @@ LAYOUT = 4
 CLOCK_TRIES = 5
 CLOCK_STRETCH_S = 1.0
 # An emulated guest may stand still while it boots: a lockdep kernel did in the self-test of RCU tasks, and one of
-# 7.3 died of a breakpoint that was not there any more. Nothing under test is in it yet.
+# 7.3 died of a breakpoint that was not there any more. What failed is said.
 BOOT_TRIES = 2
 CLOCK_TOLERANCE = 0.1
 # Each change of a kernel, the agent or a target's set-up makes new ones, of 100 to 200 MB: beyond so

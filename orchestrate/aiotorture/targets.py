@@ -78,7 +78,8 @@ ZCDMA_CROWDED_PATHS = {
 class Target:
     """One target. `builds`: the modules of this repository belong to it. `node`: what is opened,
     empty for a scenario that opens its own files. `row`: whose plans in matrix.toml it runs.
-    `knobs`: what it says to every plan; `watched`: beside that, where it may look at itself. `device`: a pattern of the functions that play the device;
+    `knobs`: what it says to every plan; `watched`: beside that, where it may look at itself. `device`: a
+    pattern of the functions that play the device;
     `paths`: of those on a path of the driver that few plans take (knob `path`); `crowded_paths`: that nearly all
     take, and some are made for. `pace`: how much of the contention
     that a race of zcdma owes a race of it can have."""
