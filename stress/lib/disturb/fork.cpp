@@ -26,6 +26,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lib/disturb/children.h"
 #include "lib/disturb/own_reads.h"
 #include "lib/oracles/calls.h"
 #include "lib/pattern.h"
@@ -142,10 +143,7 @@ void look_twice(Race& race, std::vector<Look>& looks, std::uint64_t sleep_us) {
 }
 
 void await(Race& race, pid_t pid) {
-    const Calling calling(Call::waitpid);
-    int status = 0;
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-    }
+    const int status = await_child(pid);
     if (WIFSIGNALED(status) && !race.stopped())
         race.harness_error("a forked child ended by signal " + std::to_string(WTERMSIG(status)));
 }
@@ -223,7 +221,7 @@ void help_once(Race& race, OwnReads& own, std::byte* memory, Random& random) {
         own.judge_arrival(memory);
 }
 
-[[noreturn]] void helper(Race& race, Random& random) {
+void helper(Race& race, Random& random) {
     setpriority(PRIO_PROCESS, 0, helpers_nice);
     if (race.buffers_are_private())
         munmap(race.buffer(0), race.geometry().buffers_bytes());
@@ -237,23 +235,6 @@ void help_once(Race& race, OwnReads& own, std::byte* memory, Random& random) {
     } catch (const std::exception& error) {
         race.harness_error(std::string("forker: ") + error.what());
     }
-    _exit(0);
-}
-
-// Its calls stand on this thread's board; this thread makes none while it runs.
-void keep_helper(Race& race, Random random) {
-    pid_t pid = 0;
-    {
-        const Calling calling(Call::fork);
-        pid = fork();
-        if (pid == 0)
-            helper(race, random);
-    }
-    if (pid < 0)
-        return race.harness_error(std::string("fork: ") + std::strerror(errno));
-    while (!race.stopped())
-        race.pause(10000000);
-    await(race, pid);
 }
 
 } // namespace
@@ -261,7 +242,9 @@ void keep_helper(Race& race, Random random) {
 void start_forkers(Race& race, std::uint32_t threads) {
     race.expect_children();
     race.start_disturbers(1 + threads, [&race](std::uint32_t index, Random random) {
-        index ? fork_loop(race, random) : keep_helper(race, random);
+        index ? fork_loop(race, random)
+              : keep_process(race, random, "a forked child",
+                             [&race](Random& own) { helper(race, own); });
     });
 }
 

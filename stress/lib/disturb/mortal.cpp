@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lib/disturb/children.h"
 #include "lib/disturb/own_reads.h"
 #include "lib/driver_state.h"
 #include "lib/oracles/leak.h"
@@ -68,54 +69,23 @@ void keep_one(Race& race, std::vector<std::byte>& memory, Random& random) {
         return race.harness_error(std::string("fork: ") + std::strerror(errno));
     race.pause_drawn(random, 100, 8000);
     const RequestsLook look;
-    int status = 0;
-    {
-        const Calling calling(Call::waitpid);
-        kill(pid, SIGKILL);
-        while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-        }
-    }
-    if (WIFSIGNALED(status))
+    kill(pid, SIGKILL);
+    if (const int status = await_child(pid); WIFSIGNALED(status))
         race.disturbed(Counter::killed_inside);
     for (const DriverRequest& request : look.now().value_or(std::vector<DriverRequest>{}))
         if (request.thread == pid)
             race.shared().report(left_by_death(request));
 }
 
-[[noreturn]] void keeper(Race& race, Random& random) {
+void keeper(Race& race, Random& random) {
     if (race.buffers_are_private())
         munmap(race.buffer(0), race.geometry().buffers_bytes());
     std::vector<std::byte> memory(std::max<std::size_t>(
         race.geometry().max_length, std::size_t{most_reads} * most_pages * page_bytes));
     while (!race.stopped()) {
         race.pause_drawn(random, 3000, 40000);
-        // each of another seed's: a child draws from a copy
-        random.below(2);
         keep_one(race, memory, random);
     }
-    _exit(0);
-}
-
-// Its calls, and those of its child, stand on this thread's board; this thread makes none
-// meanwhile.
-void keep(Race& race, Random random) {
-    pid_t pid = 0;
-    {
-        const Calling calling(Call::fork);
-        pid = fork();
-        if (pid == 0)
-            keeper(race, random);
-    }
-    if (pid < 0)
-        return race.harness_error(std::string("fork: ") + std::strerror(errno));
-    while (!race.stopped())
-        race.pause(10000000);
-    const Calling calling(Call::waitpid);
-    int status = 0;
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-    }
-    if (WIFSIGNALED(status))
-        race.harness_error("who keeps mortals ended by signal " + std::to_string(WTERMSIG(status)));
 }
 
 } // namespace
@@ -124,7 +94,10 @@ void start_mortals(Race& race, std::uint32_t keepers) {
     if (!keepers)
         return;
     race.expect_children();
-    race.start_disturbers(keepers, [&race](std::uint32_t, Random random) { keep(race, random); });
+    race.start_disturbers(keepers, [&race](std::uint32_t, Random random) {
+        keep_process(race, random, "who keeps mortals",
+                     [&race](Random& own) { keeper(race, own); });
+    });
 }
 
 } // namespace at
