@@ -26,13 +26,6 @@ struct at_starving {
 
 static struct at_starving starving[AT_STARVING];
 
-/* Returns to the caller of the function that was probed at its entry. */
-static notrace noinline void return_at_once(void)
-{
-	barrier();
-}
-NOKPROBE_SYMBOL(return_at_once);
-
 static int refuse_allocation(struct kprobe *probe, struct pt_regs *regs)
 {
 	struct at_starving *task = &starving[current->pid % AT_STARVING];
@@ -43,22 +36,14 @@ static int refuse_allocation(struct kprobe *probe, struct pt_regs *regs)
 	if ((gfp & __GFP_NOFAIL) || !(gfp & __GFP_DIRECT_RECLAIM) || --task->left)
 		return 0;
 	WRITE_ONCE(task->tid, 0);
-	regs_set_return_value(regs, -ENOMEM);
-	instruction_pointer_set(regs, (unsigned long)return_at_once);
-	return 1;
+	return return_from_probed(regs, -ENOMEM);
 }
 NOKPROBE_SYMBOL(refuse_allocation);
-
-/* With one, the probe is not optimised, so that the handler may change where it returns to. */
-static void after_allocation(struct kprobe *probe, struct pt_regs *regs, unsigned long flags)
-{
-}
-NOKPROBE_SYMBOL(after_allocation);
 
 static struct kprobe failslab_probe = {
 	.symbol_name = "should_failslab",
 	.pre_handler = refuse_allocation,
-	.post_handler = after_allocation,
+	.post_handler = after_probed,
 };
 static bool failslab_placed;	/* written under injector.lock */
 

@@ -643,6 +643,19 @@ void sites_wait_longer_where_a_task_may_be_preempted(const std::string& director
     check(unload("at_selftest") == 0, "at_selftest unloads after its task");
 }
 
+void sites_stay_off_jump_labels(const std::string& directory) {
+    check(load(directory + "/at_selftest.ko") == 0, "at_selftest loads for its jump label");
+    put(injector + "clear", "1");
+    put(injector + "sites",
+        "at_selftest:at_selftest_label+0x0\nat_selftest:at_selftest_increment+0x0\n");
+    check(get(injector + "sites")
+                  .find("site=at_selftest:at_selftest_label+0x0 error=22\n"
+                        "site=at_selftest:at_selftest_increment+0x0 passed=0 ") == 0,
+          "a jump label is refused, and its neighbour is not");
+    put(injector + "clear", "1");
+    check(unload("at_selftest") == 0, "at_selftest unloads after its jump label");
+}
+
 void modules_come_and_go(const std::string& directory) {
     const at_chance certain = {AT_PPM, 1, 0, AT_NO_LIMIT, 0};
     prepare(certain, 1);
@@ -682,6 +695,7 @@ int main(int argc, char** argv) {
     sites_part_an_instruction(directory);
     sites_wait_longer_where_a_task_may_be_preempted(directory);
     sites_wait_for_their_share(directory);
+    sites_stay_off_jump_labels(directory);
     modules_come_and_go(directory);
     std::printf("1..%d\n# %d failed\n", checks, failures);
     return failures ? 1 : 0;

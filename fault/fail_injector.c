@@ -316,9 +316,31 @@ static u64 busy_wait(u64 delay_ns)
 	return wait_busily(min_t(u64, delay_ns, AT_DRIVER_DELAY_MAX_NS));
 }
 
+static notrace noinline void return_at_once(void)
+{
+	barrier();
+}
+NOKPROBE_SYMBOL(return_at_once);
+
+/* A probe at a function's entry returns to its caller, with @value: what the probe's handler returns. */
+static int return_from_probed(struct pt_regs *regs, long value)
+{
+	regs_set_return_value(regs, value);
+	instruction_pointer_set(regs, (unsigned long)return_at_once);
+	return 1;
+}
+NOKPROBE_SYMBOL(return_from_probed);
+
+/* With one, such a probe is not optimised, so that its handler may change where it returns to. */
+static void after_probed(struct kprobe *probe, struct pt_regs *regs, unsigned long flags)
+{
+}
+NOKPROBE_SYMBOL(after_probed);
+
 #include "holds.c"
 #include "calls.c"
 #include "probes.c"
+#include "placing.c"
 #include "sites.c"
 #include "steals.c"
 #include "allocations.c"
@@ -1129,6 +1151,7 @@ static int __init injector_init(void)
 	}
 	create_files();
 	place_coherent_probes();
+	begin_answers();
 	pr_info("slots at physical 0x%llx, header +0x%x, %u rings of %u events +0x%llx, %llu bytes\n",
 		injector.header->physical, AT_HEADER_OFFSET,
 		injector.header->nr_rings, injector.header->ring_entries,
@@ -1147,6 +1170,7 @@ static void __exit injector_exit(void)
 	end_steals();
 	remove_failslab_probe();
 	remove_coherent_probes();
+	end_answers();
 	replace_live(NULL);
 	kfree(injector.shown);
 	free_pages_exact(injector.memory, injector.header->total_bytes);

@@ -272,7 +272,7 @@ static int place_site(struct at_site *site, const char *name)
 		site->kprobe.offset = site->offset;
 	}
 	site->kprobe.pre_handler = site_passes;
-	site->error = register_kprobe(&site->kprobe);
+	site->error = register_site(&site->kprobe);
 	if (!site->error)
 		learn_split(site);
 	return 0;
