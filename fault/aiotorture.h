@@ -24,7 +24,8 @@
  *
  * at_mark() returns true when the caller has something to do, and only then
  * has written *out.  A delay at a phase of the driver is over when it returns
- * (a busy wait of at most AT_DRIVER_DELAY_MAX_NS); at a phase of the device
+ * (a busy wait of at most AT_DRIVER_DELAY_MAX_NS; a longer one sleeps, at most
+ * AT_DRIVER_SLEEP_MAX_NS, at at_mark_may_sleep(), below); at a phase of the device
  * (start, irq) it is reported in out->delay_ns, and the engine defers its
  * event.  out may be NULL where only a delay means something.  Any context.
  *
@@ -61,6 +62,7 @@
 #include "fail_injector.h"	/* enums and layout, shared with user space */
 
 #define AT_DRIVER_DELAY_MAX_NS	(100 * NSEC_PER_USEC)
+#define AT_DRIVER_SLEEP_MAX_NS	(10 * NSEC_PER_MSEC)
 
 /* What the injector wants to happen at a mark. */
 struct at_outcome {

@@ -2,9 +2,9 @@
 /*
  * A client without a device, to try decisions and contexts
  *
- * Writing "RACER PHASE COOKIE TIMES [task|hardirq|softirq|all]" to
- * /sys/kernel/debug/at_selftest/mark runs that mark TIMES times; all runs it on
- * every CPU at once, in hard interrupt context.  Reading the file gives one line
+ * Writing "RACER PHASE COOKIE TIMES [task|sleeping|hardirq|softirq|all]" to
+ * /sys/kernel/debug/at_selftest/mark runs that mark TIMES times; sleeping says that
+ * it may sleep, all runs it on every CPU at once, in hard interrupt context.  Reading the file gives one line
  * for each mark of the last write that returned true:
  * "event=N action=… err=… cpu=… delay_ns=… random=…", N from 1 (nothing for all).
  */
@@ -86,6 +86,15 @@ static void run_marks(void *unused)
 	}
 }
 
+static void run_sleeping(void)
+{
+	struct at_outcome outcome;
+	unsigned int event;
+
+	for (event = 1; event <= order.events; event++)
+		at_mark_may_sleep(order.racer, order.phase, order.cookie, &outcome);
+}
+
 static void run_unheard(void *unused)
 {
 	struct at_outcome outcome;
@@ -111,6 +120,8 @@ static int run_order(const char *context)
 	nr_answers = 0;
 	if (!strcmp(context, "task")) {
 		run_marks(NULL);
+	} else if (!strcmp(context, "sleeping")) {
+		run_sleeping();
 	} else if (!strcmp(context, "hardirq")) {
 		/* Another CPU's function call interrupt, where there is one. */
 		int cpu = cpumask_any_but(cpu_online_mask, raw_smp_processor_id());

@@ -394,6 +394,9 @@ void driver_delays_are_waited_out() {
     arm();
     const auto bounded = timed("device complete 0x1011 10");
     check(bounded >= 1ms && bounded < 2s, "a delay there is at most 100 us");
+    arm();
+    const auto slept = timed("device complete 0x1011 10 sleeping");
+    check(slept >= 100ms && slept < 2s, "where it may sleep it is at most 10 ms");
 }
 
 void memory_tells() {

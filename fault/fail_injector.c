@@ -358,7 +358,7 @@ static bool injector_mark(struct at_client *client, enum at_racer racer,
 	struct at_arming *arming;
 	bool answered = false;
 	unsigned int number;
-	u64 spin_ns = 0;
+	u64 delayed_ns = 0;
 
 	if (WARN_ON_ONCE(racer >= AT_NR_RACERS || phase >= AT_NR_PHASES))
 		return false;
@@ -404,7 +404,7 @@ static bool injector_mark(struct at_client *client, enum at_racer racer,
 		if (rule->action == AT_NOMEM) {
 			starve_task(random);
 		} else if (rule->spins) {
-			spin_ns += delay_ns;
+			delayed_ns += delay_ns;
 		} else {
 			out->action = rule->action;
 			out->err = -rule->err;
@@ -426,8 +426,8 @@ static bool injector_mark(struct at_client *client, enum at_racer racer,
 	/* The memory stays: the caller's module holds a reference on this one. */
 	if (unlikely(hold))
 		hold_here(try, hold, now, may_sleep);
-	if (spin_ns)
-		busy_wait(spin_ns);
+	if (delayed_ns)
+		delay_here(delayed_ns, may_sleep);
 	return answered;
 }
 

@@ -117,6 +117,22 @@ static bool may_nap(void)
 	       !rcu_preempt_depth();
 }
 
+/*
+ * A delay of the driver.  What is longer than a spin may be is slept through, where
+ * that may be; no window that is so long needs another CPU, and none is spent on it.
+ */
+static void delay_here(u64 delay_ns, bool may_sleep)
+{
+	u64 us;
+
+	if (delay_ns <= AT_DRIVER_DELAY_MAX_NS || !may_sleep || !may_nap()) {
+		busy_wait(delay_ns);
+		return;
+	}
+	us = div_u64(min_t(u64, delay_ns, AT_DRIVER_SLEEP_MAX_NS), NSEC_PER_USEC);
+	usleep_range(us, us + AT_NAP_US);
+}
+
 /* At a mark of the driver: waits in the caller's place, once for each hold. */
 static void hold_here(struct at_try *try, struct at_hold *hold, u64 now, bool may_sleep)
 {
