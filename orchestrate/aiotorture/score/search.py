@@ -34,7 +34,9 @@ NEXT = (
 )  # fmt: skip
 # They draw their knobs anew, so that a second visit is not the first one again. The first kernel's share of a minute
 # has seen these and what comes before.
-AGAIN = ("-tiny-ring-", "-mix-timers-", "-removal_under_load-teardown-", "-promised-")
+AGAIN = (
+    "-tiny-ring-", "-mix-timers-", "-written-back-", "-removal_under_load-teardown-", "-promised-",
+)  # fmt: skip
 LATE = (
     "-submit_cancel_race-mix-flush-", "-interrupts-", "-slow-device-", "-destroy_under_load-", "-scarce-",
     "-last-interrupt-",

@@ -1,12 +1,15 @@
 // Files of the device beside the submitters': each carries some requests, synchronous ones or some
 // at once of which a few are cancelled, and is closed the moment that they are answered, while the
 // driver still holds what it must not (the release waits for the file's last request, and the
-// ledger of the race knows none of them).  A node that comes anew is opened and used at once:
-// whatever a probe does behind the node's registration is too late.
+// ledger of the race knows none of them).  A signal comes in the midst of some closes, whose answer
+// nobody takes for more than that the descriptor is gone.  A node that comes anew is opened and
+// used at once: whatever a probe does behind the node's registration is too late.
 #include "lib/disturb/disturb.h"
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
+#include <ctime>
 #include <vector>
 
 #include <fcntl.h>
@@ -26,6 +29,39 @@ namespace {
 constexpr std::uint32_t most_requests = 4;
 constexpr std::uint32_t most_pages = 4;
 constexpr std::uint32_t page_bytes = 4096;
+
+constexpr int late_signal = SIGUSR2;
+thread_local volatile std::sig_atomic_t signalled = 0;
+
+// One signal for the thread that made it, some time from now.
+class LateSignal {
+public:
+    LateSignal() {
+        sigevent event{};
+        event.sigev_notify = SIGEV_THREAD_ID;
+        event.sigev_signo = late_signal;
+        event._sigev_un._tid = gettid();
+        made_ = timer_create(CLOCK_MONOTONIC, &event, &timer_) == 0;
+    }
+    ~LateSignal() {
+        if (made_)
+            timer_delete(timer_);
+    }
+    LateSignal(const LateSignal&) = delete;
+    LateSignal& operator=(const LateSignal&) = delete;
+
+    // 0: none, and none that was to come.
+    void in_us(std::uint32_t us) {
+        signalled = 0;
+        const itimerspec when{{}, {0, static_cast<long>(us) * 1000}};
+        if (made_)
+            timer_settime(timer_, 0, &when, nullptr);
+    }
+
+private:
+    timer_t timer_{};
+    bool made_ = false;
+};
 
 void read_some(Race& race, int fd, std::vector<std::byte>& memory, Random& random) {
     for (std::uint32_t i = random.below(most_requests); i > 0 && !race.stopped(); --i) {
@@ -66,6 +102,7 @@ void open_loop(Race& race, std::uint32_t index, Random random) {
     std::vector<std::byte> memory(std::max<std::size_t>(
         race.geometry().max_length, std::size_t{most_requests} * most_pages * page_bytes));
     OwnReads reads(race, index, most_requests, most_pages);
+    LateSignal late;
     bool absent = false;
     while (!race.stopped()) {
         // Whoever waits for a device opens it the moment that its node is there.
@@ -91,10 +128,14 @@ void open_loop(Race& race, std::uint32_t index, Random random) {
         else
             read_and_cancel(fd.get(), reads, memory, random);
         const RequestsLook look;
+        late.in_us(random.below(2) ? random.logarithmic(20, 1000) : 0);
         race.within_wake_up("close", [&] {
             const Calling calling(Call::close);
             fd.reset();
         });
+        if (signalled)
+            race.shared().count(Counter::signals_met);
+        late.in_us(0);
         if (synchronous)
             look_for_left(race, look);
         if (loaded)
@@ -105,6 +146,9 @@ void open_loop(Race& race, std::uint32_t index, Random random) {
 } // namespace
 
 void start_openers(Race& race, std::uint32_t threads) {
+    struct sigaction action {};
+    action.sa_handler = [](int) { signalled = 1; };
+    sigaction(late_signal, &action, nullptr);
     race.start_disturbers(
         threads, [&race](std::uint32_t index, Random random) { open_loop(race, index, random); });
 }

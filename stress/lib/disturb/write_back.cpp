@@ -23,7 +23,7 @@ namespace {
 
 constexpr std::uint32_t page_bytes = 4096;
 constexpr std::uint32_t most_reads = 8;
-constexpr std::uint32_t most_pages = 32; // of one read
+constexpr std::uint32_t most_pages = 12; // of one read
 constexpr std::size_t memory_bytes = std::size_t{most_reads} * most_pages * page_bytes;
 // The driver lets go of pages after its event, and dirties them in a work item.
 constexpr std::uint32_t drop_tries = 6;
