@@ -237,6 +237,18 @@ static inline void zc_ki_complete_guarded(struct kiocb *iocb, long result)
 }
 #define zc_ki_complete(iocb, result)	zc_ki_complete_guarded(iocb, result)
 
+/* Who waits for a node opens it, and submits, before it is made known to be there. */
+static inline int zc_register_guarded(struct miscdevice *misc)
+{
+	const struct zc_dev *dev = container_of(misc, struct zc_dev, misc);
+
+	WARN_ONCE(zc_look_ns && (!dev->wq || !dev->engine || !dev->starts || !dev->mem_bytes ||
+				 !dev->ring || dev->gone),
+		  "zcdma: a node is made where its device is not whole\n");
+	return misc_register(misc);
+}
+#define misc_register(misc)	zc_register_guarded(misc)
+
 /* The kernels that ask this themselves are the slow ones. */
 #define ZC_MAY_SLEEP() \
 	WARN_ONCE(zc_look_ns && (in_interrupt() || irqs_disabled()), \

@@ -19,11 +19,14 @@
 //   delete_module              -EWOULDBLOCK: fs/char_dev.c, chrdev_open() and misc_open() hold
 //                              the owner of the file operations while a file is open
 //   binding without memory     an error, or success where the core needs less
+//   its debugfs files, held    -EIO
 //   the device after binding   a new one: its memory holds other bytes
 
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <string>
+#include <vector>
 
 #include <fcntl.h>
 #include <poll.h>
@@ -52,6 +55,7 @@ constexpr std::uint64_t moment_bound_ns = 30000000;
 // About as many as the driver core and the probe make.
 constexpr std::uint32_t allocations_of_a_binding = 64;
 constexpr char device[] = "zcdma.0";
+constexpr char books[] = "/sys/kernel/debug/zcdma/zcdma0/";
 constexpr char surprise[] = "/sys/kernel/debug/zcdma/zcdma0/remove";
 constexpr char unbind[] = "/sys/bus/platform/drivers/zcdma/unbind";
 constexpr char rebind[] = "/sys/bus/platform/drivers/zcdma/bind";
@@ -63,6 +67,36 @@ bool tell(at::Race& race, const char* path, const char* what) {
     race.harness_error(std::string(path) + ": " + std::strerror(errno));
     return false;
 }
+
+// What debugfs has of a device, open across its removal.
+class HeldBooks {
+public:
+    HeldBooks() {
+        for (const char* name : names)
+            files_.emplace_back(
+                open((std::string(books) + name).c_str(),
+                     (std::strcmp(name, "remove") ? O_RDONLY : O_WRONLY) | O_CLOEXEC));
+    }
+
+    void ask_the_dead(at::Race& race) const {
+        char text[64] = "1\n";
+        for (std::size_t i = 0; i < files_.size(); ++i) {
+            if (!files_[i])
+                continue;
+            const at::Calling calling(at::Call::removal);
+            const bool writes = !std::strcmp(names[i], "remove");
+            const ssize_t answer =
+                writes ? write(files_[i].get(), text, 2) : read(files_[i].get(), text, sizeof text);
+            if (const auto finding =
+                    at::judge_books_of_removed(names[i], answer < 0 ? -errno : answer))
+                race.shared().report(*finding);
+        }
+    }
+
+private:
+    static constexpr const char* names[] = {"books", "requests", "engine", "ring", "remove"};
+    std::vector<at::Fd> files_;
+};
 
 // The old file is of a device that is gone for good.
 void ask_the_dead(at::Race& race, int fd) {
@@ -236,11 +270,13 @@ bool replace_device(at::Race& race, Sleepers& sleepers, at::Random& random, std:
     } else if (loaded && !race.blind() && random.below(2)) {
         await_halt(race); // removal halts it too
     }
+    const HeldBooks held;
     bool unbound = false;
     race.within_bounds("unbind", unbind_work_ns, [&] { unbound = tell(race, unbind, device); });
     if (!unbound)
         return false;
     sleepers.removed(race);
+    held.ask_the_dead(race);
     if (loaded)
         run.count(at::Counter::removed_inflight);
     const int fd = race.device_fd(0);

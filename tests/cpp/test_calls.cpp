@@ -129,6 +129,9 @@ TEST_CASE("a removed device is gone, and a module in use stays") {
     CHECK(named(at::judge_call_of_removed("pread", -ENODEV)).empty());
     CHECK(named(at::judge_call_of_removed("pread", -EIO)) == "contract/removed-answers");
     CHECK(named(at::judge_call_of_removed("fsync", 0)) == "contract/removed-answers");
+    CHECK(named(at::judge_books_of_removed("remove", -EIO)).empty());
+    CHECK(named(at::judge_books_of_removed("remove", 1)) == "contract/removed-books");
+    CHECK(named(at::judge_books_of_removed("ring", 0)) == "contract/removed-books");
     CHECK(named(at::judge_poll_of_removed(POLLHUP | POLLERR, 200 * ms)).empty());
     CHECK(named(at::judge_poll_of_removed(POLLHUP | POLLERR, 201 * ms)) ==
           "hang/late/poll-of-removed");

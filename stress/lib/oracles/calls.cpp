@@ -170,6 +170,13 @@ std::optional<Finding> judge_call_of_removed(const std::string& call, std::int64
                  call + " of a removed device answered " + name_of(answer));
 }
 
+std::optional<Finding> judge_books_of_removed(const std::string& file, std::int64_t answer) {
+    if (answer == -EIO)
+        return std::nullopt;
+    return wrong("contract/removed-books",
+                 "the file " + file + " of a removed device answered " + name_of(answer));
+}
+
 std::optional<Finding> judge_poll_of_removed(short revents, std::uint64_t late_ns) {
     if (!(revents & POLLHUP))
         return wrong("contract/removed-poll", "poll of a removed device did not say POLLHUP");

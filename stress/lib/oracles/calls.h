@@ -80,6 +80,9 @@ std::optional<Finding> judge_cancelled_early(bool started);
 
 // A call, by what it answered or -errno, to a device that is gone for good.
 std::optional<Finding> judge_call_of_removed(const std::string& call, std::int64_t answer);
+// A debugfs file of it that was open before: debugfs refuses (fs/debugfs/file.c,
+// debugfs_file_get()), whoever the file is of.
+std::optional<Finding> judge_books_of_removed(const std::string& file, std::int64_t answer);
 // poll(2), asked for nothing or for room, that returned so long after the device had gone.
 std::optional<Finding> judge_poll_of_removed(short revents, std::uint64_t late_ns);
 
