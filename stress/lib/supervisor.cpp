@@ -133,6 +133,7 @@ public:
         if (!request_.shared) {
             hasty.emplace();
             system_before_ = read_system_books();
+            pins_before_ = read_pins();
             // Counted before the first run or after the last: it takes a tenth of a second.
             slabs_before_ = slabs_counted.empty() ? count_kmalloc_objects() : slabs_counted;
             before_modules_ = read_kernel_places(nullptr);
@@ -621,6 +622,11 @@ private:
         }
         for (const Finding& finding : left)
             run_.report(finding);
+        if (drives_zcdma() && pins_before_ && between_lives == BetweenLives::no)
+            if (const auto finding =
+                    judge_unpinned(read_pins().value_or(*pins_before_) - *pins_before_,
+                                   static_cast<std::int64_t>(run_.value(Counter::whole_results))))
+                run_.report(*finding);
         if (drives_zcdma() && books_whole && books_.count("engine_resets"))
             if (const auto finding = judge_resets(books_.at("engine_resets"), stalls(),
                                                   wait_bounds(setup_.plan, setup_.bound.knobs)))
@@ -802,6 +808,7 @@ private:
     Heartbeats* heartbeats_ = nullptr;
     std::unique_ptr<WorkBeats> work_beats_;
     SystemBooks system_before_;
+    std::optional<std::int64_t> pins_before_;
     SlabCounts slabs_before_;
     KernelPlaces before_modules_;
     std::vector<ModuleRange> gone_; // where unloaded modules lay

@@ -23,6 +23,13 @@ TEST_CASE("quiet books are silent") {
     CHECK(at::judge_books(at::parse_books(quiet), 256, {}).empty());
 }
 
+TEST_CASE("pages that a device uses are pinned") {
+    CHECK_FALSE(at::judge_unpinned(100, 200));
+    CHECK_FALSE(at::judge_unpinned(0, 0));
+    CHECK(at::judge_unpinned(0, 1)->signature == "contract/unpinned");
+    CHECK(at::judge_unpinned(99, 200)->signature == "contract/unpinned");
+}
+
 TEST_CASE("each thing that was not given back has its own title") {
     auto books = at::parse_books(quiet);
     books["ref_engine"] = 1;

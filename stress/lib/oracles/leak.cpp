@@ -31,6 +31,23 @@ void read_slab(SystemBooks& books, const std::string& cache) {
 
 } // namespace
 
+std::optional<std::int64_t> read_pins() {
+    write_file("/proc/sys/vm/stat_refresh", "1\n");
+    const Books all = parse_books(read_file("/proc/vmstat").value_or(""));
+    const auto found = all.find("nr_foll_pin_acquired");
+    return found == all.end() ? std::nullopt : std::optional(found->second);
+}
+
+std::optional<Finding> judge_unpinned(std::int64_t pins, std::int64_t transfers) {
+    if (2 * pins >= transfers)
+        return std::nullopt;
+    return Finding{"contract",
+                   "a device uses pages of users that nobody has pinned",
+                   "contract/unpinned",
+                   {std::to_string(pins) + " pages pinned, " + std::to_string(transfers) +
+                    " requests answered whole"}};
+}
+
 SystemBooks read_system_books() {
     SystemBooks books;
     if (const auto number = read_file("/proc/sys/fs/aio-nr"))

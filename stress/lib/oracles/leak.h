@@ -25,6 +25,14 @@ std::vector<Finding> judge_books(const Books& books, std::int64_t ring,
                                  const std::vector<DriverRequest>& requests);
 std::vector<Finding> judge_system(const SystemBooks& before, const SystemBooks& now);
 
+// How many pages of users have been pinned on this machine; none: it does not count them.
+std::optional<std::int64_t> read_pins();
+// A device that has written or read so many requests of users has had at least a page of each
+// pinned: who took them by another reference does not keep a fork from sharing them
+// (Documentation/core-api/pin_user_pages.rst). Half of them is enough, since the zero page is not
+// counted.
+std::optional<Finding> judge_unpinned(std::int64_t pins, std::int64_t transfers);
+
 // Requests of a process that is gone.  exit_aio() waits for the asynchronous ones and a killed
 // waiter for its own, so none may be before its answer any more; the tail of a completion (unpin,
 // free) may still run.
