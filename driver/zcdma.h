@@ -275,22 +275,6 @@ static inline void zc_unlock_irqrestore(spinlock_t *lock, unsigned long flags)
 	zc_look_at_release(lock, &zc_not_before);	\
 } while (0)
 
-/* Interrupts want the driver's locks, but where they are threads. */
-#define ZC_IRQS_STAY_ON()	(zc_look_ns && !IS_ENABLED(CONFIG_PREEMPT_RT) && !irqs_disabled())
-#define ZC_IRQS_ARE_OFF()	(zc_look_ns && !IS_ENABLED(CONFIG_PREEMPT_RT) && irqs_disabled())
-
-#define spin_lock(lock) do {				\
-	WARN_ONCE(ZC_IRQS_STAY_ON(),			\
-		  "zcdma: a lock is taken where an interrupt may want it\n"); \
-	(spin_lock)(lock);				\
-} while (0)
-
-#define spin_lock_irq(lock) do {			\
-	WARN_ONCE(ZC_IRQS_ARE_OFF(),			\
-		  "zcdma: a lock is taken where its release lets interrupts in\n"); \
-	(spin_lock_irq)(lock);				\
-} while (0)
-
 #define spin_unlock_irq(lock) do {			\
 	spinlock_t *zc_lock = (lock);			\
 							\

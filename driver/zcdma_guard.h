@@ -14,6 +14,21 @@
 #include "zcdma.h"
 
 #ifdef ZC_LOCKS_ARE_FUNCTIONS
+/* Interrupts want the driver's locks, but where they are threads. */
+#define ZC_IRQS_WANT_LOCKS	(zc_look_ns && !IS_ENABLED(CONFIG_PREEMPT_RT))
+
+#define spin_lock(lock) do {						\
+	WARN_ONCE(ZC_IRQS_WANT_LOCKS && !irqs_disabled(),		\
+		  "zcdma: a lock is taken where an interrupt may want it\n"); \
+	(spin_lock)(lock);						\
+} while (0)
+
+#define spin_lock_irq(lock) do {					\
+	WARN_ONCE(ZC_IRQS_WANT_LOCKS && irqs_disabled(),		\
+		  "zcdma: a lock is taken where its release lets interrupts in\n"); \
+	(spin_lock_irq)(lock);						\
+} while (0)
+
 /* @head: of any list, those of a device or others. */
 #define zc_guarded(head) ({						\
 	struct list_head *zc_head = (head);				\

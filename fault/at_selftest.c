@@ -4,8 +4,8 @@
  *
  * Writing "RACER PHASE COOKIE TIMES [task|sleeping|hardirq|softirq|all]" to
  * /sys/kernel/debug/at_selftest/mark runs that mark TIMES times; sleeping says that
- * it may sleep, all runs it on every CPU at once, in hard interrupt context.  Reading the file gives one line
- * for each mark of the last write that returned true:
+ * it may sleep, all runs it on every CPU at once, in hard interrupt context.
+ * Reading the file gives one line for each mark of the last write that returned true:
  * "event=N action=… err=… cpu=… delay_ns=… random=…", N from 1 (nothing for all).
  */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt

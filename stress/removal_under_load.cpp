@@ -16,10 +16,10 @@
 //   a request to a device that
 //   is gone                    -ENODEV, through files that were open before too; fsync(2) as well,
 //                              and poll(2) says POLLHUP, to sleepers too
+//   its debugfs files, held    -EIO
 //   delete_module              -EWOULDBLOCK: fs/char_dev.c, chrdev_open() and misc_open() hold
 //                              the owner of the file operations while a file is open
 //   binding without memory     an error, or success where the core needs less
-//   its debugfs files, held    -EIO
 //   the device after binding   a new one: its memory holds other bytes
 
 #include <atomic>

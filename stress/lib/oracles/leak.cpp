@@ -29,11 +29,16 @@ void read_slab(SystemBooks& books, const std::string& cache) {
         books["slab " + cache] = std::strtoll(objects->c_str(), nullptr, 10);
 }
 
+// Each CPU's part of the counts included.
+Books read_vmstat() {
+    write_file("/proc/sys/vm/stat_refresh", "1\n");
+    return parse_books(read_file("/proc/vmstat").value_or(""));
+}
+
 } // namespace
 
 std::optional<std::int64_t> read_pins() {
-    write_file("/proc/sys/vm/stat_refresh", "1\n");
-    const Books all = parse_books(read_file("/proc/vmstat").value_or(""));
+    const Books all = read_vmstat();
     const auto found = all.find("nr_foll_pin_acquired");
     return found == all.end() ? std::nullopt : std::optional(found->second);
 }
@@ -52,13 +57,10 @@ SystemBooks read_system_books() {
     SystemBooks books;
     if (const auto number = read_file("/proc/sys/fs/aio-nr"))
         books["aio-nr"] = std::strtoll(number->c_str(), nullptr, 10);
-    write_file("/proc/sys/vm/stat_refresh", "1\n");
-    if (const auto vmstat = read_file("/proc/vmstat")) {
-        const Books all = parse_books(*vmstat);
-        if (all.count("nr_foll_pin_acquired"))
-            books["pinned pages"] =
-                value_of(all, "nr_foll_pin_acquired") - value_of(all, "nr_foll_pin_released");
-    }
+    const Books vmstat = read_vmstat();
+    if (vmstat.count("nr_foll_pin_acquired"))
+        books["pinned pages"] =
+            value_of(vmstat, "nr_foll_pin_acquired") - value_of(vmstat, "nr_foll_pin_released");
     // kernel/dma/swiotlb.c; constant where nothing is bounced
     if (const auto used = read_file("/sys/kernel/debug/swiotlb/io_tlb_used"))
         books["bounce slots"] = std::strtoll(used->c_str(), nullptr, 10);
