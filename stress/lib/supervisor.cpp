@@ -754,6 +754,8 @@ private:
     }
 
     std::vector<Finding> left_in_memory() const {
+        if (gone_.empty())
+            return {};
         slabs_counted = count_kmalloc_objects();
         return read_module_memory(slabs_before_, slabs_counted, gone_, began_ns_);
     }
