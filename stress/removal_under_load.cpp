@@ -22,6 +22,7 @@
 //   binding without memory     an error, or success where the core needs less
 //   the device after binding   a new one: its memory holds other bytes
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstring>
@@ -187,7 +188,7 @@ private:
 // take each way out of a probe.  Each that succeeds all the same is undone, so that the one that
 // counts finds no device.  `tried`: bindings so far, of this life.
 bool bind_without_memory(at::Race& race, at::Random& random, std::uint64_t& tried) {
-    constexpr std::uint32_t most_in_a_row = 16;
+    constexpr std::uint32_t most_in_a_row = 8; // each takes as long as a life's removal
     constexpr std::uint64_t stride = 23; // of no common divisor with the number of allocations
     const at::Fd binding(open(rebind, O_WRONLY | O_CLOEXEC));
     for (std::uint32_t i = random.below(most_in_a_row); binding && i > 0; --i) {
@@ -363,11 +364,12 @@ const at::Scenario scenario{
                 return sleepers.sleep_loop(race, random);
             }
         });
-        // A life is some replacements long, and ends in order: then its module is unloaded.
+        // A life is some replacements long, and ends in order: then its module is unloaded.  One
+        // of 3 s that began at the end of a cell of 2 s would take longer than all others of it.
         at::SharedRun& run = race.shared();
         at::Random random(race.seed(), 0, 0);
         const std::uint64_t enough = run.value(at::Counter::removals) + 1 + random.below(8);
-        const std::uint64_t until = at::monotonic_ns() + life_ns;
+        const std::uint64_t until = std::min(at::monotonic_ns() + life_ns, run.lives_until_ns);
         while (!race.stopped() && run.value(at::Counter::removals) < enough &&
                at::monotonic_ns() < until)
             race.pause(1000000);

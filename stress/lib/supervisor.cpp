@@ -112,11 +112,11 @@ public:
         run_.cpus = std::min<std::uint32_t>(static_cast<std::uint32_t>(online_cpus()), max_cpus);
         stressor_->prepare(run_);
         life_seed_ = request.plan.seed;
-        if (setup_.bound.scenario->race)
+        if (setup_.bound.scenario->race) {
             lives_ = setup_.bound.knobs.integer("lives");
-        if (lives_ > 1)
-            lives_until_ns_ =
+            run_.lives_until_ns =
                 began_ns_ + static_cast<std::uint64_t>(setup_.bound.knobs.nanoseconds("time"));
+        }
     }
 
     ~Supervision() {
@@ -297,7 +297,8 @@ private:
     }
 
     bool go_on() const {
-        return !stuck_ && error_.empty() && findings_.empty() && monotonic_ns() < lives_until_ns_;
+        return !stuck_ && error_.empty() && findings_.empty() &&
+               monotonic_ns() < run_.lives_until_ns;
     }
 
     // After a death: nothing of that life is left, and the ledger is as new but for generations,
@@ -822,7 +823,6 @@ private:
     std::int64_t unseen_ = 0;    // in flight, or not yet judged, at a death
     std::uint64_t life_seed_ = 0;
     std::int64_t lives_ = 1;
-    std::uint64_t lives_until_ns_ = 0;
     bool stuck_ = false;
     bool marks_ = false;
     bool sites_placed_ = false;

@@ -30,9 +30,13 @@ void OwnReads::draw(std::byte* memory, Random& random, int fd) {
             random.below(2) ? most_pages_ : random.logarithmic(1, most_pages_);
         read.from = at;
         read.bytes = std::size_t{pages} * page_bytes;
-        read.into = random.below(page_bytes);
-        // Ends anywhere in its last page, as a payload of fewer pages than memory does.
-        read.cut = random.below(2) ? random.below(page_bytes - (pages == 1 ? read.into : 0)) : 0;
+        // Ends anywhere in its last page; a payload of fewer pages than it lies in begins further
+        // behind a page's begin than it ends.
+        const std::uint32_t into = random.below(page_bytes);
+        const std::uint32_t fewer = pages > 1 && into && random.below(2) ? page_bytes - into : 0;
+        const std::uint32_t most_cut = page_bytes - (pages == 1 ? into : fewer);
+        read.into = into;
+        read.cut = random.below(4) ? fewer + random.below(most_cut) : 0;
         // No slot's: what a slot has written may be read here.
         read.fill = stamp(Stamp::canary, max_slots - 1 - index_, ++fills_);
         read.res = 0;
