@@ -188,7 +188,7 @@ private:
 // take each way out of a probe.  Each that succeeds all the same is undone, so that the one that
 // counts finds no device.  `tried`: bindings so far, of this life.
 bool bind_without_memory(at::Race& race, at::Random& random, std::uint64_t& tried) {
-    constexpr std::uint32_t most_in_a_row = 8; // each takes as long as a life's removal
+    constexpr std::uint32_t most_in_a_row = 8; // each takes up to 0.15 s under emulation
     constexpr std::uint64_t stride = 23; // of no common divisor with the number of allocations
     const at::Fd binding(open(rebind, O_WRONLY | O_CLOEXEC));
     for (std::uint32_t i = random.below(most_in_a_row); binding && i > 0; --i) {
