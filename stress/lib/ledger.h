@@ -337,7 +337,7 @@ struct SharedRun {
     std::uint32_t buffer_stride;
     std::uint32_t cpus;
     std::uint64_t timeout_ns;
-    std::uint64_t lives_until_ns; // no life begins later
+    std::uint64_t lives_until_ns; // none begins later
     std::atomic<std::uint64_t> counters[counters_count];
     FindingsRing findings;
     Heartbeat heartbeats[max_cpus];

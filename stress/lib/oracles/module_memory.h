@@ -30,7 +30,8 @@ const ModuleRange* owner_of(const std::string& word, const std::vector<ModuleRan
 // "zcdma+0x20" instead of an address that varies; another word as it is.
 std::string named(const std::string& word, const std::vector<ModuleRange>& gone);
 
-// Objects of each kmalloc cache that keeps stacks; empty where none does.
+// Objects of each kmalloc cache that keeps stacks; empty where none does.  Who has the privilege
+// shrinks the kernel's slab caches before.
 using SlabCounts = std::map<std::string, std::int64_t>;
 SlabCounts count_kmalloc_objects();
 
