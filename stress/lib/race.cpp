@@ -62,6 +62,7 @@ Race::Race(const RaceSetup& setup, SharedRun& shared, std::byte* buffers)
       cancelled_errno_(knobs_.integer("cancelled_errno")),
       bytes_stored_(knobs_.text("bytes") == "stored"),
       bytes_judged_(knobs_.text("bytes") != "none"), permitted_(permitted_by(setup.plan, knobs_)),
+      cancel_stops_ring_(knobs_.text("cancel") == "flush"),
       cancellers_(knobs_.integer("cancellers") > 0), blind_(knobs_.integer("blind") != 0),
       wait_bounds_(wait_bounds(setup.plan, knobs_)), shared_(shared), buffers_(buffers),
       killed_at_end_(knobs_.integer("exit_kill") != 0), iocbs_(geometry_.slots),

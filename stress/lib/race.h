@@ -229,6 +229,8 @@ private:
     static void end_placement(WindowRacer& racer);
     bool enlist(WindowRacer& racer, Random& random, double share = 1) const;
     Target target_of(std::uint32_t index, std::uint64_t word) const;
+    std::optional<Target> waiting_in_ring(const SubmitterState& submitter,
+                                          std::uint32_t pass) const;
     std::optional<Target> next_to_start(Random& random, bool next) const;
     std::optional<Target> last_to_start() const;
     std::optional<Target> makes_room(bool reads) const;
@@ -270,6 +272,7 @@ private:
     const bool bytes_stored_;
     const bool bytes_judged_;
     Permitted permitted_;
+    const bool cancel_stops_ring_; // the driver's way of it, for whichever request
     bool removal_expected_ = false;
     const bool cancellers_; // the scenario has some
     const bool blind_;

@@ -71,6 +71,9 @@ std::uint32_t Race::choose_target(Random& random) {
     if (const std::uint32_t wanted = windows_ ? windows_->wanted_cancel() : max_slots;
         wanted < max_slots)
         return wanted;
+    // A stop for another request would end what a racer waits for.
+    if (cancel_stops_ring_ && windows_ && windows_->device_held() && random.below(8))
+        return max_slots;
     const SubmitterState& submitter = *submitters_[random.below(geometry_.submitters)];
     const std::uint32_t head = submitter.head.load(std::memory_order_acquire);
     const std::uint32_t span = std::min({head, geometry_.depth, recent_kept});

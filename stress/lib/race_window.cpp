@@ -13,23 +13,36 @@ Target Race::target_of(std::uint32_t index, std::uint64_t word) const {
             slot.incarnation.load(std::memory_order_relaxed)};
 }
 
-// One of the oldest in flight that the device has not taken: it comes to the device next.
-std::optional<Target> Race::next_to_start(Random& random, bool next) const {
-    const SubmitterState& submitter = *submitters_[random.below(geometry_.submitters)];
+// Of the requests of `submitter` that the device has not taken, the one that `pass` others precede.
+std::optional<Target> Race::waiting_in_ring(const SubmitterState& submitter,
+                                            std::uint32_t pass) const {
     const std::uint32_t head = submitter.head.load(std::memory_order_acquire);
     const std::uint32_t span = std::min({head, geometry_.depth, recent_kept});
-    std::uint32_t pass = next ? 0 : random.below(4);
     for (std::uint32_t age = span; age-- > 0;) {
         const std::uint32_t index =
             submitter.recent[(head - 1 - age) % recent_kept].load(std::memory_order_relaxed);
         const Slot& slot = shared_.slots[index];
         const std::uint64_t word = slot.word.load(std::memory_order_acquire);
-        if (state_of(word) != SlotState::flying || windows_->started(index, generation_of(word)) ||
-            pass-- > 0)
-            continue;
-        return target_of(index, word);
+        if (state_of(word) == SlotState::flying && !windows_->started(index, generation_of(word)) &&
+            pass-- == 0)
+            return target_of(index, word);
     }
     return std::nullopt;
+}
+
+// One of the oldest in flight; `next`: the one that comes to the device next.
+std::optional<Target> Race::next_to_start(Random& random, bool next) const {
+    if (!next)
+        return waiting_in_ring(*submitters_[random.below(geometry_.submitters)], random.below(4));
+    std::optional<Target> first;
+    auto since = [&](const Target& target) {
+        return shared_.slots[target.slot].flying_ns.load(std::memory_order_relaxed);
+    };
+    for (const auto& submitter : submitters_)
+        if (const auto oldest = waiting_in_ring(*submitter, 0);
+            oldest && (!first || since(*oldest) < since(*first)))
+            first = oldest;
+    return first;
 }
 
 bool Race::enlist(WindowRacer& racer, Random& random, double share) const {

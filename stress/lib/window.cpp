@@ -160,6 +160,17 @@ bool WindowControl::is_awaited(std::uint32_t slot) const {
            tries_[number - 1].in_use.load(std::memory_order_relaxed);
 }
 
+bool WindowControl::device_held() const {
+    for (std::uint32_t record = 0; record < AT_NR_TRIES; ++record) {
+        if (!tries_[record].in_use.load(std::memory_order_relaxed))
+            continue;
+        for (const at_hold& hold : holds_->tries[record].hold)
+            if (load(hold.phase) >= AT_START && load(hold.held_ns) && !load(hold.released_ns))
+                return true;
+    }
+    return false;
+}
+
 bool WindowControl::being_submitted(std::uint32_t slot, std::uint64_t generation) const {
     const auto* words = reinterpret_cast<const std::uint64_t*>(memory_);
     const std::uint64_t word = load(words[slot * AT_NR_RACERS + AT_SUBMITTER]);
@@ -234,11 +245,11 @@ void WindowControl::judge_start(const at_try& last, Try& own) const {
     }
 }
 
-// What the record's last use tells of the lengths: its marks came after the racers had gone.
+// What a record's use tells of the lengths; its last marks may come after the racers have gone.
 void WindowControl::harvest(std::uint32_t record) {
     const at_try& last = holds_->tries[record];
     Try& own = tries_[record];
-    if (!own.number)
+    if (!own.number || std::exchange(own.harvested, true))
         return;
     judge_start(last, own);
     const Stretch stretch = book_.stretch[own.stretch];
@@ -287,6 +298,7 @@ void WindowControl::fill(std::uint32_t record, const Target& target, const Offer
     own.named_ns = stretch.from >= AT_START ? monotonic_ns() : 0;
     own.assembles = held && comes_with_interrupts_off(stretch.from);
     own.racers = racers;
+    own.harvested = false;
     own.charged.store(false, std::memory_order_relaxed);
     own.ready_ns.store(0, std::memory_order_relaxed);
     own.assembled.store(0, std::memory_order_relaxed);

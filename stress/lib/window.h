@@ -64,6 +64,8 @@ public:
     using Chooser = std::function<std::optional<Target>(Random&, bool next)>;
     // Is a racer on its way to the request in that slot?  Its cancellation would end the try.
     bool is_awaited(std::uint32_t slot) const;
+    // Does the device, or its interrupt, stand still for somebody?
+    bool device_held() const;
     // Is its submitter at it now: past the first mark, and not yet at the last?
     bool being_submitted(std::uint32_t slot, std::uint64_t generation) const;
     // Has the device taken it?
@@ -101,6 +103,7 @@ private:
         Target target;
         std::uint64_t named_ns = 0; // in flight then; 0: not submitted yet
         bool assembles = false;
+        bool harvested = false;
         std::uint32_t racers = 0;
         std::atomic<std::uint32_t> assembled{0};
         std::atomic<std::uint32_t> inside{0};     // racers that have not finished

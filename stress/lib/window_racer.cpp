@@ -219,8 +219,12 @@ std::uint32_t WindowRacer::choose_anchor(FreeAim& aim) const {
     std::uint32_t anchor = seen_before(stretch.from);
     // Alone, a racer looks only when the others are not running: before the submitter's part.
     const bool alone = control_->run_.cpus < 2 && stretch.from <= AT_QUEUE;
-    // A request that it named itself had been submitted before.
-    const std::uint32_t first = own_->named_ns ? std::uint32_t{AT_QUEUE} : AT_NO_PHASE;
+    // Of a request that was named in flight nothing is seen before its start.
+    const std::uint32_t first = own_->named_ns ? std::uint32_t{AT_START} : AT_NO_PHASE;
+    if (own_->named_ns && anchor == AT_QUEUE) {
+        aim.lead = 0;
+        return first;
+    }
     while (anchor != first && anchor != AT_CANCEL && anchor != AT_NO_PHASE &&
            (alone || aim.lead + aim.shift < aim.reaction + std::min(aim.call, aim.reaction) / 2)) {
         aim.lead += lengths.lead_ns[anchor].load(std::memory_order_relaxed);
@@ -449,6 +453,9 @@ void WindowRacer::finish() {
     store(try_->hold[0].release_at_ns, __u64{1});
     if (!load(try_->hold[1].release_at_ns))
         store(try_->hold[1].release_at_ns, __u64{1});
+    // The lengths of a request that is gone are known; those of others when the record is taken.
+    if (load(try_->phase_ns[AT_FREE]))
+        control_->harvest(offer_->record);
     own_->in_use.store(false, std::memory_order_release);
 }
 
