@@ -22,6 +22,7 @@
 #include "lib/heartbeat.h"
 #include "lib/memory_scan.h"
 #include "lib/modules.h"
+#include "lib/oracles/contract.h"
 #include "lib/oracles/hang.h"
 #include "lib/oracles/leak.h"
 #include "lib/oracles/lost.h"
@@ -180,6 +181,7 @@ public:
         std::uint64_t fired = 0;
         const json faults = fault_counters(request_.plan, fired);
         stage("checking");
+        judge_fired(faults);
         if (!stuck_)
             check();
         MemoryScan scan(MemoryScan::kernel_file, [this](milliseconds time) { pause(time); });
@@ -697,6 +699,18 @@ private:
             site_turns_.place();
         run_.count(Counter::reloads);
         booked_before_ = seen_so_far();
+    }
+
+    void judge_fired(const json& faults) {
+        // Without such a fault each short result was judged as it came.
+        std::optional<std::uint64_t> shorts;
+        for (const json& fault : faults)
+            if (fault.at("action") == "short")
+                shorts = shorts.value_or(0) + fault.at("fired").get<std::uint64_t>();
+        if (!shorts)
+            return;
+        if (auto finding = judge_shorts(run_.value(Counter::short_results), *shorts))
+            run_.report(*finding);
     }
 
     LedgerTotals seen_so_far() const {

@@ -31,6 +31,8 @@ TEST_CASE("a true result is silent") {
     CHECK(verdict(with(99)) == "contract/short");
     CHECK(verdict(with(101)) == "contract/overlong");
     CHECK(verdict(with(99), "; fault start short").empty());
+    CHECK(verdict(with(1), "; fault start short").empty());
+    CHECK(verdict(with(0), "; fault start short") == "contract/empty");
     auto answer = with(100);
     answer.res2 = 1;
     CHECK(verdict(answer) == "contract/res2");
@@ -134,6 +136,15 @@ TEST_CASE("polls and fsyncs have answers of their own") {
     CHECK(verdict(fsync) == "contract/fsync");
     fsync.res = -EIO;
     CHECK(verdict(fsync) == "contract/unexplained-EIO");
+}
+
+TEST_CASE("each short result needs a fault of its own") {
+    CHECK_FALSE(at::judge_shorts(0, 0));
+    CHECK_FALSE(at::judge_shorts(3, 3));
+    const auto finding = at::judge_shorts(4, 3);
+    REQUIRE(finding);
+    CHECK(finding->signature == "contract/shorts");
+    CHECK(finding->evidence == std::vector<std::string>{"4 short results, 3 faults that make one"});
 }
 
 TEST_CASE("io_cancel's own answer") {

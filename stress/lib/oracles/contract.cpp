@@ -144,7 +144,18 @@ std::optional<Finding> judge(const Answer& answer, const Permitted& permitted) {
         return contract("beyond-end", "result reaches beyond the end of the device");
     if (answer.res < whole && !permitted.shorts)
         return contract("short", "a short result and no fault explains it");
+    if (answer.res < whole && !answer.res)
+        return contract("empty", "nothing was moved, and the request was answered as done");
     return std::nullopt;
+}
+
+std::optional<Finding> judge_shorts(std::uint64_t seen, std::uint64_t fired) {
+    if (seen <= fired)
+        return std::nullopt;
+    auto finding = contract("shorts", "there are more short results than faults explain");
+    finding.evidence.push_back(std::to_string(seen) + " short results, " + std::to_string(fired) +
+                               " faults that make one");
+    return finding;
 }
 
 std::optional<Finding> judge_cancel_answer(int answer, bool result_written) {

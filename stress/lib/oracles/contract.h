@@ -12,7 +12,7 @@
 //   fsync answers 0.  A poll answers what it was asked for, ERR and HUP of a removed device, or 0:
 //   cancelled, by the kernel itself when it would sleep on two queues (fs/aio.c, aio_poll()).
 //   A result that is an errno or short needs the fault, the end of the device, or the measured
-//   stall that explains it.
+//   stall that explains it.  The fault `short` moves at least one byte, and makes one transfer short.
 #pragma once
 
 #include <cstdint>
@@ -58,6 +58,9 @@ struct Answer {
 // What a transfer moves if nothing goes wrong: bytes, or -ENOSPC.
 std::int64_t whole_result(const Answer& answer);
 std::optional<Finding> judge(const Answer& answer, const Permitted& permitted);
+
+// Of a whole run: `fired` times the fault `short`.
+std::optional<Finding> judge_shorts(std::uint64_t seen, std::uint64_t fired);
 
 // An answer of io_cancel() itself: nullopt, or what is wrong with it.
 std::optional<Finding> judge_cancel_answer(int answer, bool result_written);
