@@ -118,8 +118,8 @@ static inline void zc_hrtimer_setup(struct hrtimer *timer,
 #endif
 }
 
-/* task_struct.state was renamed in 5.14. */
-static inline bool zc_is_asleep(struct task_struct *task)
+/* In one of @states, and off its CPU.  task_struct.state was renamed in 5.14. */
+static inline bool zc_is_asleep(struct task_struct *task, unsigned int states)
 {
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(5, 14, 0)
 	unsigned int state = READ_ONCE(task->__state);
@@ -127,7 +127,7 @@ static inline bool zc_is_asleep(struct task_struct *task)
 	unsigned int state = READ_ONCE(task->state);
 #endif
 
-	if (!(state & TASK_NORMAL) || READ_ONCE(task->on_rq))
+	if (!(state & states) || READ_ONCE(task->on_rq))
 		return false;
 #ifdef CONFIG_SMP
 	/* until it has left its CPU, nvcsw may not have it (kernel/sched/core.c, __schedule()) */
@@ -150,7 +150,10 @@ static inline struct poll_table_entry *zc_poll_entry(struct wait_queue_entry *en
 	return polls && at < sizeof(polls->inline_entries) && !(at % sizeof(*poll)) ? poll : NULL;
 }
 
-/* Somebody sleeps in poll(2) until one of @events, and no wake-up is on its way to him. */
+/*
+ * Somebody sleeps in poll(2) until one of @events, and no wake-up is on its way to him.
+ * One that sleeps otherwise is on his way there, in ->poll of this file or the next.
+ */
 static inline bool zc_sleeps_in_poll(struct wait_queue_head *queue, __poll_t events)
 {
 	struct wait_queue_entry *entry;
@@ -164,7 +167,7 @@ static inline bool zc_sleeps_in_poll(struct wait_queue_head *queue, __poll_t eve
 		poll = zc_poll_entry(entry);
 		polls = entry->private;
 		sleeps |= poll && poll->key & events && !READ_ONCE(polls->triggered) &&
-			  zc_is_asleep(polls->polling_task);
+			  zc_is_asleep(polls->polling_task, TASK_INTERRUPTIBLE);
 	}
 	spin_unlock_irqrestore(&queue->lock, flags);
 	return sleeps;

@@ -24,6 +24,7 @@
 #include "compat.h"
 #include "zcdma_regs.h"
 #include "zcdma_told.h"
+#include "zcdma_unordered.h"
 
 #define SOFT_MAX_LATE		16	/* transfers that hang at a time; more run as usual */
 #define SOFT_LATE_BYTES		4096U	/* a hung transfer writes so much each tick */
@@ -358,7 +359,10 @@ static enum hrtimer_restart soft_irq_timer(struct hrtimer *timer)
 static void soft_write_status(struct zcdma_engine *e, struct zcdma_desc *d,
 			      enum zcdma_desc_status status, u32 residue)
 {
-	d->residue = cpu_to_le32(residue);
+	if (e->config.unordered)
+		zc_leave_unordered(d, residue);
+	else
+		d->residue = cpu_to_le32(residue);
 	d->echo = d->seq;
 	dma_wmb();
 	WRITE_ONCE(d->status, cpu_to_le32(status));
@@ -1007,6 +1011,7 @@ static void soft_isolate(struct zcdma_engine *e)
 	e->isolated = true;
 	soft_power_on(e);
 	spin_unlock_irqrestore(&e->lock, flags);
+	zc_order_reads();
 }
 
 static void soft_remote_init(struct soft_remote *remote, struct zcdma_engine *e,

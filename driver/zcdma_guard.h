@@ -11,9 +11,13 @@
 #ifndef ZCDMA_GUARD_H
 #define ZCDMA_GUARD_H
 
+#include <linux/delay.h>
+
 #include "zcdma.h"
 
 #ifdef ZC_LOCKS_ARE_FUNCTIONS
+#define ZC_GUARD_NAPS	40U	/* of 50 to 100 us, for what is on its way */
+
 /* Interrupts want the driver's locks, but where they are threads. */
 #define ZC_IRQS_WANT_LOCKS	(zc_look_ns && !IS_ENABLED(CONFIG_PREEMPT_RT))
 
@@ -228,6 +232,56 @@ static inline void zc_set_cancel_guarded(struct kiocb *iocb, kiocb_cancel_fn *ca
 	kiocb_set_cancel_fn(iocb, cancel);
 }
 #define kiocb_set_cancel_fn(iocb, cancel) zc_set_cancel_guarded(iocb, cancel)
+
+/* The next three bring about what a window of two statements hides. */
+#ifdef ZCDMA_UNORDERED_H
+static inline void zc_rmb_guarded(void)
+{
+	zc_order_reads();
+	dma_rmb();
+}
+#undef dma_rmb
+#define dma_rmb()			zc_rmb_guarded()
+#endif
+
+/*
+ * Between the bus's removal of a device and the driver's notice of it are microseconds:
+ * who is let in then waits for the notice.
+ */
+static inline int zc_down_read_guarded(struct rw_semaphore *gate)
+{
+	struct zc_dev *dev = container_of(gate, struct zc_dev, gate);
+	int err = down_read_killable(gate);
+	unsigned int naps;
+
+	for (naps = 0; !err && naps < ZC_GUARD_NAPS && dev->look && !READ_ONCE(dev->gone) &&
+	     zc_read(dev, ZCDMA_STATUS) == ZCDMA_GONE; naps++)
+		usleep_range(50, 100);
+	return err;
+}
+#define down_read_killable(gate)	zc_down_read_guarded(gate)
+
+/*
+ * What a poll has read before it joins a queue is out of date: one of four joins when
+ * there is room, if it had none.
+ */
+static inline void zc_poll_wait_guarded(struct file *filp, wait_queue_head_t *queue,
+					poll_table *wait)
+{
+	static atomic_t polls;
+	struct zc_dev *dev = ((struct zc_file *)filp->private_data)->dev;
+	bool writes = queue == &dev->writable;
+	__poll_t events = writes ? EPOLLOUT | EPOLLWRNORM : EPOLLIN | EPOLLRDNORM;
+	unsigned int naps = 0;
+
+	if (dev->look && !poll_does_not_wait(wait) && poll_requested_events(wait) & events &&
+	    !(atomic_inc_return(&polls) % 4))
+		while (naps++ < ZC_GUARD_NAPS && !READ_ONCE(dev->gone) &&
+		       atomic_read(&dev->queued[writes]) >= (int)dev->size / 2)
+			usleep_range(50, 100);
+	poll_wait(filp, queue, wait);
+}
+#define poll_wait(filp, queue, wait)	zc_poll_wait_guarded(filp, queue, wait)
 
 /*
  * Who answers a request has taken it out of the lists and off the bus.  One that was

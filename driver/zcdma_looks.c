@@ -112,7 +112,7 @@ static bool ring_is_done(struct zc_dev *dev, struct zc_req *req)
 
 		if (READ_ONCE(d->status) == cpu_to_le32(ZCDMA_DESC_NONE))
 			return false;
-		dma_rmb();
+		rmb();	/* it is the driver's dma_rmb() that is judged */
 		if (d->echo != cpu_to_le32(req->seq))
 			return false;
 	}
@@ -204,7 +204,7 @@ static u32 ring_overslept(struct zc_dev *dev)
 		const struct zc_sleeper *before;
 		struct zc_sleeper sleeper = { .task = entry->private, .ended = ended };
 
-		if (!zc_is_asleep(sleeper.task))
+		if (!zc_is_asleep(sleeper.task, TASK_NORMAL))
 			continue;
 		sleeper.pid = sleeper.task->pid;
 		sleeper.nvcsw = sleeper.task->nvcsw;

@@ -59,7 +59,7 @@ GADGET = "gadget"
 # those on paths that few plans take.
 ZCDMA_DEVICE = (
     r"soft_|edu_|zcdma_told|engine_|books_|requests_|ring_|look_|is_un"
-    r"|zc_((books|looks?)_|is_asleep|is_unguarded|sleeps_|poll_entry)"
+    r"|zc_((books|looks?|order|leave)_|is_asleep|is_unguarded|sleeps_|poll_entry)"
 )
 ZCDMA_PATHS = {
     REMOVAL: r"zcdma_(probe|remove)|remove_|zc_(free_ring|alloc_ring|dev_free|new_dev|(un)?register_|wake_gone)",

@@ -32,8 +32,10 @@ std::optional<Target> Race::waiting_in_ring(const SubmitterState& submitter,
 
 // One of the oldest in flight; `next`: the one that comes to the device next.
 std::optional<Target> Race::next_to_start(Random& random, bool next) const {
-    if (!next)
-        return waiting_in_ring(*submitters_[random.below(geometry_.submitters)], random.below(4));
+    if (!next) {
+        const std::uint32_t submitter = random.below(geometry_.submitters);
+        return waiting_in_ring(*submitters_[submitter], random.below(4));
+    }
     std::optional<Target> first;
     auto since = [&](const Target& target) {
         return shared_.slots[target.slot].flying_ns.load(std::memory_order_relaxed);

@@ -12,7 +12,8 @@
 //   fsync answers 0.  A poll answers what it was asked for, ERR and HUP of a removed device, or 0:
 //   cancelled, by the kernel itself when it would sleep on two queues (fs/aio.c, aio_poll()).
 //   A result that is an errno or short needs the fault, the end of the device, or the measured
-//   stall that explains it.  The fault `short` moves at least one byte, and makes one transfer short.
+//   stall that explains it.  The fault `short` moves at least one byte, and makes one transfer
+//   short.
 #pragma once
 
 #include <cstdint>

@@ -11,6 +11,7 @@ struct task_struct {
 	pid_t pid;
 	unsigned long nvcsw;
 };
+#define TASK_INTERRUPTIBLE 1
 #define TASK_NORMAL 3
 
 #endif

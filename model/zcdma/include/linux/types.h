@@ -86,6 +86,7 @@ struct list_head {
 } while (0)
 #define smp_mb()		at_mb()
 #define smp_wmb()		at_wmb()
+#define rmb()			at_rmb()
 #define smp_rmb()		at_rmb()
 #define dma_wmb()		at_wmb()
 #define dma_rmb()		at_rmb()
