@@ -66,14 +66,14 @@ def output(
     timeout_s: float,
     cwd: Path | None = None,
     env: Mapping[str, str] | None = None,
+    apart: bool = False,
 ) -> subprocess.CompletedProcess[str]:
-    """Runs to the end and keeps what was said; stderr is part of stdout."""
-    process = spawn(
-        argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=cwd, env=env
-    )
+    """Runs to the end and keeps what was said; stderr is part of stdout, unless `apart`."""
+    stderr = subprocess.PIPE if apart else subprocess.STDOUT
+    process = spawn(argv, stdout=subprocess.PIPE, stderr=stderr, cwd=cwd, env=env)
     try:
-        said, _ = process.communicate(timeout=timeout_s)
+        said = process.communicate(timeout=timeout_s)
     finally:
         end(process)
-    text = said.decode(errors="replace")
-    return subprocess.CompletedProcess(list(map(str, argv)), process.returncode, text, "")
+    texts = [(each or b"").decode(errors="replace") for each in said]
+    return subprocess.CompletedProcess(list(map(str, argv)), process.returncode, *texts)

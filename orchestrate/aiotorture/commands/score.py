@@ -18,7 +18,17 @@ from aiotorture.cli import parser
 from aiotorture.errors import ConfigurationError
 from aiotorture.matrix import Cell
 from aiotorture.plan import duration_ns
-from aiotorture.score import alone, kernel_mutants, planted, repeats, search, table, trials, workers
+from aiotorture.score import (
+    alone,
+    kernel_mutants,
+    planted,
+    repeats,
+    search,
+    second_opinion,
+    table,
+    trials,
+    workers,
+)
 from aiotorture.score.planted import Method, Planted
 
 SEEDS = 3
@@ -157,9 +167,10 @@ class _Score:
         self, one: Planted, seed: int, method: Method, identity: str, file: str
     ) -> workers.Task:
         git = rundir.git_commit()
+        ask = None if method.without else second_opinion.ask
 
         def task(run: search.Run) -> None:
-            trial = search.search(one, seed, method, run)
+            trial = search.search(one, seed, method, run, ask)
             trial = dataclasses.replace(trial, identity=identity, git=git)
             with self._lock:
                 trials.append(self.folder / file, trial.to_json())
@@ -246,12 +257,15 @@ def _line(trial: trials.Trial) -> str:
     if blind is not None:
         ended = "found" if blind.found else f"not found, ended by {blind.cap}"
         beside = f"; blind {ended}, {blind.seconds:.1f} s {blind.requests} requests"
+    if trial.model is not None:
+        beside += f"; model: {trial.model.told}"
     return (f"{'FOUND' if aimed.found else 'MISSED':6} {trial.mutant} s{trial.seed}{without} "
             f"{aimed.kernel} {aimed.seconds:.1f} s {aimed.requests} requests  {what}{beside}")
 
 
 def _false_alarms(kept: Sequence[trials.Trial], score: _Score) -> int:
     alarms = [trial for trial in kept if trial.aimed.found]
+    models = [trial for trial in kept if trial.model is not None and trial.model.found]
     cells = sum(trial.aimed.cells for trial in kept)
     if score.given.json:
         print(json.dumps([trial.to_json() for trial in kept]))
@@ -259,7 +273,8 @@ def _false_alarms(kept: Sequence[trials.Trial], score: _Score) -> int:
         for trial in alarms:
             print(f"./aiotorture repro {trial.aimed.token}")
         print(f"{len(alarms)} of {len(kept)} searches of the correct driver found something, in {cells} cells")
-    if alarms:
+        print(f"the model: {len(models)} of {sum(trial.model is not None for trial in kept)}")
+    if alarms or models:
         return table.EXIT_MISSED
     return table.EXIT_ERRORS if not kept or any(trial.aimed.errors for trial in kept) else 0
 

@@ -48,6 +48,10 @@ class KernelPlanted(Planted):
         return self.patch.module == kernelpatch.IMAGE
 
     @property
+    def in_model(self) -> bool:
+        return False
+
+    @property
     def targets(self) -> tuple[str, ...]:
         target = self.header["Target"]
         return (target if self.in_image else f"{target}+{self.patch.name}",)

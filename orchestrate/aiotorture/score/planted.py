@@ -54,6 +54,11 @@ class Planted:
         return self.mutant is not None and f"+++ b/{CARD_FILE}" in self.mutant.patch
 
     @property
+    def in_model(self) -> bool:
+        """Whether the model of the driver has what it changes (docs/model.md): no card is there."""
+        return not self.of_card
+
+    @property
     def targets(self) -> tuple[str, ...]:
         """Of its cells; none: those of the profile."""
         return (CARD_TARGET,) if self.of_card else ()

@@ -19,6 +19,7 @@ from aiotorture import matrix, sites
 from aiotorture.plan import DEVICE_PHASES, Scenario, duration_ns
 from aiotorture.results import CellResult, Verdict
 from aiotorture.score.planted import Method, Planted
+from aiotorture.score.second_opinion import Opinion
 from aiotorture.score.trials import Trial, Walk
 
 # Makes most requests in the same time, and showed four times as many bugs in the mixes as any other.
@@ -71,6 +72,7 @@ ROUNDS_APART = 1 << 20
 AGAIN_SUFFIX = "-again"
 
 Run = Callable[[matrix.Cell], CellResult]
+Ask = Callable[[Planted, int], Opinion | None]
 Leg = tuple[Sequence[matrix.Cell], float]
 """Cells of one kernel, and the guest-seconds they may take."""
 
@@ -293,10 +295,13 @@ def walk(legs: Iterable[Leg], run: Run, most_requests: int | None = None) -> Wal
                 cap=cap)  # fmt: skip
 
 
-def search(one: Planted, seed: int, method: Method, run: Run) -> Trial:
+def search(
+    one: Planted, seed: int, method: Method, run: Run, ask: Ask | None = None
+) -> Trial:
     """The default search, and for a race, when asked for, blind stress of the same cells in the same
-    order: at most the same time, and BLIND_TIMES the requests. Whoever keeps the trial gives it the
-    identity that it began with: sources may change under a search."""
+    order: at most the same time, and BLIND_TIMES the requests. Who is asked for a second opinion, is where
+    the search found nothing. Whoever keeps the trial gives it the identity that it began with: sources may
+    change under a search."""
     method = one.method(method)
     legs = [
         (
@@ -324,4 +329,5 @@ def search(one: Planted, seed: int, method: Method, run: Run) -> Trial:
         aimed=aimed,
         blind=blind,
         without=method.without,
+        model=ask(one, seed) if ask and not aimed.found else None,
     )

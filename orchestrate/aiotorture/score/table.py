@@ -20,7 +20,8 @@ END = "<!-- end of score -->"
 class Row:
     """A mutant over all its seeds. `ratios`: requests of blind stress over those of the search, a
     lower bound (`ratios_open`) where blind stress was given up; where the search itself did not
-    find it, what it spent counts. `median_s`: a search that missed took the whole budget."""
+    find it, what it spent counts. `median_s`: a search that missed took the whole budget. `model`: what
+    the model told in the seeds in which it was asked, those that were missed."""
 
     mutant: str
     kind: str
@@ -41,6 +42,9 @@ class Row:
     blind_open: bool = False
     ratios: tuple[float, ...] = ()
     ratios_open: bool = False
+    model: tuple[str, ...] = ()
+    model_found: int = 0
+    model_asked: int = 0
 
     @property
     def always(self) -> bool:
@@ -60,6 +64,7 @@ def _row(name: str, each: Sequence[Trial]) -> Row:
     hits = [trial.aimed for trial in each if trial.aimed.found]
     blind = [(trial.aimed, trial.blind) for trial in each if trial.blind is not None]
     shown = [(a, b) for a, b in blind if a.found or b.found]
+    opinions = [trial.model for trial in each if trial.model is not None]
     return Row(
         mutant=name,
         kind=each[0].kind,
@@ -82,6 +87,9 @@ def _row(name: str, each: Sequence[Trial]) -> Row:
         blind_open=any(not b.found for _, b in blind),
         ratios=tuple(sorted(b.requests / max(1, a.requests) for a, b in shown)),
         ratios_open=any(not b.found for _, b in shown),
+        model_found=sum(opinion.found for opinion in opinions),
+        model_asked=len(opinions),
+        model=tuple(dict.fromkeys(opinion.told for opinion in opinions)),
     )
 
 
@@ -116,6 +124,8 @@ def markdown(table: Sequence[Row], repeats: Mapping[str, str] | None = None) -> 
     titles = ["mutant", "class", "race", "found", "oracle", "title", "s to find", "requests to find"]
     blind = any(row.blind_trials for row in table)
     titles += ["blind found", "blind requests", "ratio"] if blind else []
+    model = any(row.model_asked for row in table)
+    titles += ["model"] if model else []
     titles += ["repeated"] if repeats else []
     lines = ["| " + " | ".join(titles) + " |", "|---" * len(titles) + "|"]
     for row in table:
@@ -131,6 +141,7 @@ def markdown(table: Sequence[Row], repeats: Mapping[str, str] | None = None) -> 
                 spread(row.blind_requests, row.blind_open) if told else "",
                 spread([row.ratio], row.ratios_open) if row.ratio is not None else "",
             ]
+        cells += [", ".join(row.model)] if model else []
         cells += [repeats.get(row.mutant, "")] if repeats else []
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
@@ -172,6 +183,11 @@ def summary(table: Sequence[Row], budget_s: float) -> list[str]:
         lines.append("sometimes: " + ", ".join(sometimes))
     if never:
         lines.append("missed: " + ", ".join(never))
+    asked = sum(row.model_asked for row in table)
+    if asked:
+        shown = [row.mutant for row in table if row.model_found]
+        lines.append(f"of {asked} missed searches the model of the driver shows "
+                     f"{sum(row.model_found for row in table)}: {', '.join(shown) or 'none'}")
     return lines
 
 

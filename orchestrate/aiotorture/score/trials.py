@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from aiotorture.errors import ConfigurationError
+from aiotorture.score.second_opinion import Opinion
 
 SCHEMA = 2
 SCORE = "score.jsonl"
@@ -51,7 +52,7 @@ class Walk:
 class Trial:
     """`identity` is over the patch, over what was mutated and over how it was searched for: a trial
     of other sources is not taken for this one. `aimed` is the default search, `blind` blind stress
-    after it (races alone)."""
+    after it (races alone), `model` what the model says where the search found nothing."""
 
     identity: str
     mutant: str
@@ -63,6 +64,7 @@ class Trial:
     aimed: Walk
     blind: Walk | None = None
     without: tuple[str, ...] = ()
+    model: Opinion | None = None
     git: str = field(default="", compare=False)
 
     def to_json(self) -> dict[str, Any]:
@@ -76,6 +78,8 @@ class Trial:
         known |= {name: tuple(known.get(name, ())) for name in ("kernels", "without")}
         known["aimed"] = Walk.from_json(known["aimed"])
         known["blind"] = Walk.from_json(known["blind"]) if known.get("blind") else None
+        opinion = known.get("model")
+        known["model"] = Opinion(**_known(Opinion, opinion)) if opinion else None
         return Trial(**known)
 
 
