@@ -451,7 +451,7 @@ static int zcdma_probe(struct platform_device *pdev)
 		.irq_gap_ns = irq_gap_ns,
 		.ack_ns = ack_ns,
 		.cpu = engine_cpu,
-		.unordered = zc_look_ns,
+		.looked_at = zc_look_ns,
 		.interrupt = zc_line,
 	};
 	struct zc_dev *dev;

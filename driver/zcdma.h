@@ -244,6 +244,7 @@ void zc_looks_at_removal(struct zc_dev *dev);
 void zc_looks_end(struct zc_dev *dev);
 void zc_look_at_release(const spinlock_t *lock, ktime_t *not_before);
 bool zc_is_unguarded(const struct list_head *head);
+struct zc_dev *zc_counted_by(const atomic_t *queued);
 
 static inline bool zc_is_unlocked(const struct zc_dev *dev, const spinlock_t *lock)
 {

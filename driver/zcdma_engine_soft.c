@@ -11,6 +11,7 @@
  * faults of the phases start and irq happen here.
  */
 #include <linux/atomic.h>
+#include <linux/delay.h>
 #include <linux/dma-direct.h>
 #include <linux/hrtimer.h>
 #include <linux/ktime.h>
@@ -34,6 +35,8 @@
 #define SOFT_LATE_TICK_NS	50000U	/* a hung transfer must not take the whole CPU */
 #define SOFT_MAX_HELD		8	/* interrupts that wait for a racer; more go on */
 #define SOFT_MAX_BAD		8	/* transfers that hang whenever they are tried */
+#define SOFT_LEAVE_NAPS		200U	/* of 50 to 100 us, for a stop */
+#define SOFT_ABSENT_US		100U	/* from a card's last answer to that of none */
 
 /* A transfer that hangs in the engine and writes on when asked to stop. */
 struct soft_late {
@@ -68,6 +71,7 @@ struct zcdma_engine {
 	/* registers */
 	enum zcdma_state state;
 	bool stalled;
+	bool leaves;		/* it goes when it has said that it stands still */
 	bool gone;
 	bool isolated;
 	u32 ring_lo, ring_hi, size, head, tail, irq_status;
@@ -359,7 +363,7 @@ static enum hrtimer_restart soft_irq_timer(struct hrtimer *timer)
 static void soft_write_status(struct zcdma_engine *e, struct zcdma_desc *d,
 			      enum zcdma_desc_status status, u32 residue)
 {
-	if (e->config.unordered)
+	if (e->config.looked_at)
 		zc_leave_unordered(d, residue);
 	else
 		d->residue = cpu_to_le32(residue);
@@ -873,15 +877,31 @@ static u32 soft_read_locked(struct zcdma_engine *e, enum zcdma_reg reg)
 	}
 }
 
+static void soft_leave(struct zcdma_engine *e)
+{
+	WRITE_ONCE(e->leaves, false);
+	if (e->gone)
+		return;
+	soft_go_away(e);
+	soft_arm_in(e, SOFT_MIN_TICK_NS);
+}
+
 static u32 soft_read(struct zcdma_engine *e, enum zcdma_reg reg)
 {
 	unsigned long flags;
+	bool leaves;
 	u32 value;
 
 	at_stall();
 	spin_lock_irqsave(&e->lock, flags);
 	value = soft_read_locked(e, reg);
+	leaves = e->leaves && reg == ZCDMA_STATUS && value == ZCDMA_STOPPED;
+	if (leaves)
+		soft_leave(e);
 	spin_unlock_irqrestore(&e->lock, flags);
+	/* the interrupt that tells of it comes meanwhile, where it may */
+	if (leaves && !irqs_disabled())
+		udelay(SOFT_ABSENT_US);
 	return value;
 }
 
@@ -990,15 +1010,28 @@ static void soft_write(struct zcdma_engine *e, enum zcdma_reg reg, u32 value)
 
 /* ------------------------------------------------------------ the card */
 
-static void soft_unplug(struct zcdma_engine *e)
+/* The card goes when it has answered that it stands still, if it is stopped soon. */
+static void soft_await_stop(struct zcdma_engine *e)
 {
+	unsigned int naps = 0;
 	unsigned long flags;
 
 	spin_lock_irqsave(&e->lock, flags);
-	if (!e->gone) {
-		soft_go_away(e);
-		soft_arm_in(e, SOFT_MIN_TICK_NS);
-	}
+	WRITE_ONCE(e->leaves, true);
+	spin_unlock_irqrestore(&e->lock, flags);
+	while (naps++ < SOFT_LEAVE_NAPS && READ_ONCE(e->leaves))
+		usleep_range(50, 100);
+}
+
+static void soft_unplug(struct zcdma_engine *e)
+{
+	static atomic_t unplugs;
+	unsigned long flags;
+
+	if (e->config.looked_at && !(atomic_inc_return(&unplugs) % 2))
+		soft_await_stop(e);
+	spin_lock_irqsave(&e->lock, flags);
+	soft_leave(e);
 	spin_unlock_irqrestore(&e->lock, flags);
 }
 

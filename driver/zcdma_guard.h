@@ -233,7 +233,7 @@ static inline void zc_set_cancel_guarded(struct kiocb *iocb, kiocb_cancel_fn *ca
 }
 #define kiocb_set_cancel_fn(iocb, cancel) zc_set_cancel_guarded(iocb, cancel)
 
-/* The next three bring about what a window of two statements hides. */
+/* The next four bring about what a window of two statements hides. */
 #ifdef ZCDMA_UNORDERED_H
 static inline void zc_rmb_guarded(void)
 {
@@ -263,25 +263,55 @@ static inline int zc_down_read_guarded(struct rw_semaphore *gate)
 
 /*
  * What a poll has read before it joins a queue is out of date: one of four joins when
- * there is room, if it had none.
+ * there is room, if it had none, and each second of those that ask for the device's end
+ * alone when it has come, if it comes soon.
  */
 static inline void zc_poll_wait_guarded(struct file *filp, wait_queue_head_t *queue,
 					poll_table *wait)
 {
-	static atomic_t polls;
+	static atomic_t polls, polls_for_end;
 	struct zc_dev *dev = ((struct zc_file *)filp->private_data)->dev;
 	bool writes = queue == &dev->writable;
-	__poll_t events = writes ? EPOLLOUT | EPOLLWRNORM : EPOLLIN | EPOLLRDNORM;
+	__poll_t room = writes ? EPOLLOUT | EPOLLWRNORM : EPOLLIN | EPOLLRDNORM;
+	__poll_t asked = poll_requested_events(wait) & ~(EPOLLHUP | EPOLLERR);
 	unsigned int naps = 0;
 
-	if (dev->look && !poll_does_not_wait(wait) && poll_requested_events(wait) & events &&
-	    !(atomic_inc_return(&polls) % 4))
-		while (naps++ < ZC_GUARD_NAPS && !READ_ONCE(dev->gone) &&
-		       atomic_read(&dev->queued[writes]) >= (int)dev->size / 2)
-			usleep_range(50, 100);
+	if (!dev->look || poll_does_not_wait(wait))
+		naps = 0;
+	else if (asked & room)
+		naps = atomic_inc_return(&polls) % 4 ? 0 : ZC_GUARD_NAPS;
+	else if (!asked && !writes)
+		naps = atomic_inc_return(&polls_for_end) % 2 ? 0 : 10 * ZC_GUARD_NAPS;
+	for (; naps && !READ_ONCE(dev->gone) &&
+	       (!asked || atomic_read(&dev->queued[writes]) >= (int)dev->size / 2); naps--)
+		usleep_range(50, 100);
 	poll_wait(filp, queue, wait);
 }
 #define poll_wait(filp, queue, wait)	zc_poll_wait_guarded(filp, queue, wait)
+
+/*
+ * Who makes room for somebody that sleeps in poll(2) has made it before he looks again:
+ * where he may sleep, he does so until the next request ends too, if one does soon.
+ */
+static inline void zc_dec_counted(atomic_t *count)
+{
+	struct zc_dev *dev = zc_counted_by(count);
+	unsigned int naps = 0;
+	int room;
+
+	if (!dev) {
+		atomic_dec(count);
+		return;
+	}
+	room = (int)dev->size / 2 - 1;
+	if (atomic_dec_return(count) != room || !in_task() || irqs_disabled() || in_atomic() ||
+	    rcu_preempt_depth() ||
+	    !waitqueue_active(count == &dev->queued[1] ? &dev->writable : &dev->readable))
+		return;
+	while (naps++ < ZC_GUARD_NAPS && atomic_read(count) == room)
+		usleep_range(50, 100);
+}
+#define atomic_dec(count)		zc_dec_counted(count)
 
 /*
  * Who answers a request has taken it out of the lists and off the bus.  One that was

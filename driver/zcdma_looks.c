@@ -435,6 +435,21 @@ bool zc_is_unguarded(const struct list_head *head)
 	return false;
 }
 
+/* The device that counts a direction's requests there; NULL: none does. */
+struct zc_dev *zc_counted_by(const atomic_t *queued)
+{
+	u32 i;
+
+	for (i = 0; i < ZC_MAX_DEVICES; i++) {
+		const spinlock_t *lock = READ_ONCE(zc_looked_at[i]);
+		struct zc_dev *dev = lock ? container_of(lock, struct zc_dev, lock) : NULL;
+
+		if (dev && (queued == &dev->queued[0] || queued == &dev->queued[1]))
+			return dev;
+	}
+	return NULL;
+}
+
 /* Under @lock, of some device or none; interrupts are off. */
 void zc_look_at_release(const spinlock_t *lock, ktime_t *not_before)
 {
@@ -523,6 +538,9 @@ void zc_looks_end(struct zc_dev *dev)
 	if (!look)
 		return;
 	WARN_ONCE(!dev->gone, "zcdma: a device is removed where its files may use it\n");
+	spin_lock_irq(&dev->lock);
+	look_now(look);
+	zc_unlock_irq(&dev->lock);
 	WARN_ONCE(look->odd, "zcdma: a device is removed where it does not add up: %s\n",
 		  ring_oddity(dev, &look->seen));
 	spin_lock_irq(&dev->lock);

@@ -139,6 +139,8 @@ public:
 
     void sleep_loop(at::Race& race, at::Random random) {
         while (!race.stopped()) {
+            if (!race.blind() && random.below(2))
+                await_removal(race);
             const std::uint32_t device = device_.load(std::memory_order_acquire);
             const at::Fd fd(fcntl(race.device_fd(0), F_DUPFD_CLOEXEC, 0));
             // Between an unbinding and the next binding it is the file of a dead device.
@@ -158,6 +160,13 @@ private:
         std::atomic<std::uint64_t> at_ns;
         std::atomic<std::uint64_t> healthy_ns;
     };
+
+    // Until the device begins to go, if it does so soon: who falls asleep meanwhile may be missed.
+    static void await_removal(at::Race& race) {
+        const std::uint64_t until_ns = at::monotonic_ns() + sleep_ms * 1000000 / 4;
+        while (!race.stopped() && !race.being_replaced() && at::monotonic_ns() < until_ns)
+            race.pause(100000);
+    }
 
     void sleep_once(at::Race& race, int fd, std::uint32_t device) {
         pollfd polled{fd, 0, 0}; // that it is gone, and nothing else

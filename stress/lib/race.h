@@ -143,6 +143,9 @@ public:
     // The same of a call that waits for no request: those of its file have ended.
     void within_wake_up(const char* call, const std::function<void()>& body);
     // Around a replacement by a device that holds other bytes.
+    bool being_replaced() const {
+        return shared_.device_epoch.load(std::memory_order_relaxed) % 2 != 0;
+    }
     void begin_replacement() { shared_.device_epoch.fetch_add(1, std::memory_order_seq_cst); }
     void end_replacement() { shared_.device_epoch.fetch_add(1, std::memory_order_seq_cst); }
 
