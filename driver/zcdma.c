@@ -100,6 +100,9 @@ MODULE_PARM_DESC(engine_cpu, "soft engine: CPU of its timer, -1: any");
 unsigned int zc_look_ns;
 module_param_named(look_ns, zc_look_ns, uint, 0444);
 MODULE_PARM_DESC(look_ns, "from one look at what the lock guards to the next, 10000..10^9, 0: none");
+bool zc_widen = true;
+module_param_named(widen, zc_widen, bool, 0444);
+MODULE_PARM_DESC(widen, "where it is looked at: bring about what a window of two statements hides");
 static bool poll_wake;
 module_param(poll_wake, bool, 0444);
 MODULE_PARM_DESC(poll_wake, "wake the queues from inside ->poll");
@@ -451,7 +454,7 @@ static int zcdma_probe(struct platform_device *pdev)
 		.irq_gap_ns = irq_gap_ns,
 		.ack_ns = ack_ns,
 		.cpu = engine_cpu,
-		.looked_at = zc_look_ns,
+		.widens = zc_look_ns && zc_widen,
 		.interrupt = zc_line,
 	};
 	struct zc_dev *dev;

@@ -213,6 +213,7 @@ static inline void zc_write(const struct zc_dev *dev, enum zcdma_reg reg, u32 va
 
 /* zcdma.c: module parameters and the hooks of the fault injector */
 extern unsigned int zc_timeout_ms, zc_stop_ms, zc_look_ns;
+extern bool zc_widen;
 
 /* zcdma_pages.c: user memory and the bus */
 int zc_pin(struct zc_req *req, struct iov_iter *iter);

@@ -35,6 +35,7 @@
 #define SOFT_LATE_TICK_NS	50000U	/* a hung transfer must not take the whole CPU */
 #define SOFT_MAX_HELD		8	/* interrupts that wait for a racer; more go on */
 #define SOFT_MAX_BAD		8	/* transfers that hang whenever they are tried */
+#define SOFT_ENDING_NS		50000U	/* between the first status of an ended chain and the rest */
 #define SOFT_LEAVE_NAPS		200U	/* of 50 to 100 us, for a stop */
 #define SOFT_ABSENT_US		100U	/* from a card's last answer to that of none */
 
@@ -71,6 +72,7 @@ struct zcdma_engine {
 	/* registers */
 	enum zcdma_state state;
 	bool stalled;
+	enum zcdma_desc_status ending;	/* of the rest of the chain at HEAD; 0: none */
 	bool leaves;		/* it goes when it has said that it stands still */
 	bool gone;
 	bool isolated;
@@ -170,6 +172,7 @@ static void soft_forget_work(struct zcdma_engine *e)
 	e->stalled = false;
 	e->head_delayed = false;
 	e->deferred = false;
+	e->ending = ZCDMA_DESC_NONE;
 	e->not_before = 0;
 	e->stop_delay_ns = 0;
 	e->nr_held = 0;
@@ -363,7 +366,7 @@ static enum hrtimer_restart soft_irq_timer(struct hrtimer *timer)
 static void soft_write_status(struct zcdma_engine *e, struct zcdma_desc *d,
 			      enum zcdma_desc_status status, u32 residue)
 {
-	if (e->config.looked_at)
+	if (e->config.widens)
 		zc_leave_unordered(d, residue);
 	else
 		d->residue = cpu_to_le32(residue);
@@ -419,7 +422,7 @@ static void soft_pass_posted(struct zcdma_engine *e)
 }
 
 /* Posts @status for the rest of the chain at HEAD, with nothing moved. */
-static void soft_end_chain(struct zcdma_engine *e, enum zcdma_desc_status status)
+static void soft_post_rest(struct zcdma_engine *e, enum zcdma_desc_status status)
 {
 	struct zcdma_desc *d;
 	bool end;
@@ -432,6 +435,32 @@ static void soft_end_chain(struct zcdma_engine *e, enum zcdma_desc_status status
 		if (!d->status)
 			soft_post(e, d, status, le32_to_cpu(d->len));
 	} while (!end && e->state == ZCDMA_RUNNING && e->head != e->tail);
+}
+
+static void soft_finish_ending(struct zcdma_engine *e)
+{
+	enum zcdma_desc_status status = e->ending;
+
+	e->ending = ZCDMA_DESC_NONE;
+	if (status != ZCDMA_DESC_NONE)
+		soft_post_rest(e, status);
+}
+
+/* As soft_post_rest(), one by one: that the first has a status says nothing of the others. */
+static void soft_end_chain(struct zcdma_engine *e, enum zcdma_desc_status status)
+{
+	struct zcdma_desc *d = soft_desc(e, e->head);
+
+	if (!e->config.widens || soft_is_end(d) || d->status) {
+		soft_post_rest(e, status);
+		return;
+	}
+	e->head++;
+	soft_post(e, d, status, le32_to_cpu(d->len));
+	if (e->state != ZCDMA_RUNNING || e->head == e->tail)
+		return;
+	e->ending = status;
+	e->not_before = ktime_add_ns(ktime_get(), SOFT_ENDING_NS);
 }
 
 static void soft_skip_chain(struct zcdma_engine *e)
@@ -554,6 +583,10 @@ static bool soft_step(struct zcdma_engine *e)
 		soft_run_deferred(e);
 		return true;
 	}
+	if (e->ending != ZCDMA_DESC_NONE) {
+		soft_finish_ending(e);
+		return true;
+	}
 	d = soft_desc(e, e->head);
 	len = le32_to_cpu(d->len);
 	if (le32_to_cpu(d->flags) & ZCDMA_DESC_START)
@@ -662,6 +695,7 @@ static void soft_abort(struct zcdma_engine *e, u32 first)
 
 	if (e->state != ZCDMA_RUNNING)
 		return;
+	soft_finish_ending(e);
 	for (i = 0; i < SOFT_MAX_LATE; i++) {
 		struct soft_late *late = &e->late[i];
 
@@ -922,6 +956,7 @@ static void soft_doorbell(struct zcdma_engine *e, u32 tail)
 
 static void soft_control(struct zcdma_engine *e, enum zcdma_ctrl ctrl)
 {
+	soft_finish_ending(e);
 	switch (ctrl) {
 	case ZCDMA_CTRL_RUN:
 		soft_run(e);
@@ -1028,7 +1063,7 @@ static void soft_unplug(struct zcdma_engine *e)
 	static atomic_t unplugs;
 	unsigned long flags;
 
-	if (e->config.looked_at && !(atomic_inc_return(&unplugs) % 2))
+	if (e->config.widens && !(atomic_inc_return(&unplugs) % 2))
 		soft_await_stop(e);
 	spin_lock_irqsave(&e->lock, flags);
 	soft_leave(e);

@@ -233,7 +233,46 @@ static inline void zc_set_cancel_guarded(struct kiocb *iocb, kiocb_cancel_fn *ca
 }
 #define kiocb_set_cancel_fn(iocb, cancel) zc_set_cancel_guarded(iocb, cancel)
 
-/* The next four bring about what a window of two statements hides. */
+/* The next ones bring about what a window of two statements hides, but for blind stress. */
+static inline bool zc_widens(const struct zc_dev *dev)
+{
+	return zc_widen && dev->look;
+}
+
+static inline bool zc_may_nap(void)
+{
+	return zc_look_ns && zc_widen && in_task() && !irqs_disabled() && !in_atomic() &&
+	       !rcu_preempt_depth();
+}
+
+/*
+ * What is set without others' change is one's own, or a lock's: where no lock is held,
+ * another one has the time to change it.
+ */
+static inline unsigned long zc_read_plain(const unsigned long *word)
+{
+	unsigned long was = READ_ONCE(*word);
+
+	if (!zc_may_nap())
+		return was;
+	usleep_range(50, 100);
+	WARN_ONCE(READ_ONCE(*word) != was, "zcdma: a bit is changed where others change theirs\n");
+	return was;
+}
+
+static inline bool zc_change_plain(unsigned long nr, unsigned long *map, bool set)
+{
+	unsigned long *word = map + BIT_WORD(nr), mask = BIT_MASK(nr);
+	unsigned long was = zc_read_plain(word);
+
+	*word = set ? was | mask : was & ~mask;
+	return was & mask;
+}
+#define __set_bit(nr, map)		((void)zc_change_plain(nr, map, true))
+#define __clear_bit(nr, map)		((void)zc_change_plain(nr, map, false))
+#define __test_and_set_bit(nr, map)	zc_change_plain(nr, map, true)
+#define __test_and_clear_bit(nr, map)	zc_change_plain(nr, map, false)
+
 #ifdef ZCDMA_UNORDERED_H
 static inline void zc_rmb_guarded(void)
 {
@@ -254,7 +293,7 @@ static inline int zc_down_read_guarded(struct rw_semaphore *gate)
 	int err = down_read_killable(gate);
 	unsigned int naps;
 
-	for (naps = 0; !err && naps < ZC_GUARD_NAPS && dev->look && !READ_ONCE(dev->gone) &&
+	for (naps = 0; !err && naps < ZC_GUARD_NAPS && zc_widens(dev) && !READ_ONCE(dev->gone) &&
 	     zc_read(dev, ZCDMA_STATUS) == ZCDMA_GONE; naps++)
 		usleep_range(50, 100);
 	return err;
@@ -276,7 +315,7 @@ static inline void zc_poll_wait_guarded(struct file *filp, wait_queue_head_t *qu
 	__poll_t asked = poll_requested_events(wait) & ~(EPOLLHUP | EPOLLERR);
 	unsigned int naps = 0;
 
-	if (!dev->look || poll_does_not_wait(wait))
+	if (!zc_widens(dev) || poll_does_not_wait(wait))
 		naps = 0;
 	else if (asked & room)
 		naps = atomic_inc_return(&polls) % 4 ? 0 : ZC_GUARD_NAPS;
@@ -304,8 +343,7 @@ static inline void zc_dec_counted(atomic_t *count)
 		return;
 	}
 	room = (int)dev->size / 2 - 1;
-	if (atomic_dec_return(count) != room || !in_task() || irqs_disabled() || in_atomic() ||
-	    rcu_preempt_depth() ||
+	if (atomic_dec_return(count) != room || !zc_may_nap() ||
 	    !waitqueue_active(count == &dev->queued[1] ? &dev->writable : &dev->readable))
 		return;
 	while (naps++ < ZC_GUARD_NAPS && atomic_read(count) == room)

@@ -128,7 +128,7 @@ struct zcdma_engine_config {
 	unsigned int irq_gap_ns;	/* interrupt moderation: at most one in so long */
 	unsigned int ack_ns;		/* from a stop or reset to its acknowledgement */
 	int cpu;			/* -1: any */
-	bool looked_at;			/* see zcdma_looks.c: chance may be helped */
+	bool widens;			/* brings about what is seldom, see zcdma_guard.h */
 	void (*interrupt)(void *arg);	/* hard interrupt or softirq, see compat.h */
 	void *arg;
 };

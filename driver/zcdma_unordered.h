@@ -6,7 +6,8 @@
  * had been there before it.  x86 does not, and a window of two reads is hardly met.
  * Here the residue that belongs to the last status comes with the driver's dma_rmb():
  * who reads it before that, or has none, finds that nothing was moved.  Of engines
- * that this module plays and of devices that are looked at (zcdma_looks.c).
+ * that this module plays and of devices that are looked at (zcdma_looks.c), but in
+ * blind stress (widen).
  */
 #ifndef ZCDMA_UNORDERED_H
 #define ZCDMA_UNORDERED_H

@@ -32,6 +32,7 @@ const std::vector<Knob>& target_knobs() {
         {"ack_ns", Scope::target, Kind::integer, "3000", "0", "1000000000", {}, "ns", "soft engine: from a stop or reset to its acknowledgement"},
         {"irq_gap_ns", Scope::target, Kind::integer, "0", "0", "1000000000", {}, "ns", "soft engine: least time between two interrupts"},
         {"look_ns", Scope::target, Kind::integer, "0", "0", "1000000000", {}, "ns", "from one look at what the driver's lock guards to the next, 10000 and more; 0: none"},
+        {"widen", Scope::target, Kind::integer, "1", "0", "1", {}, "", "where there are looks: the driver brings about what a window of two statements hides"},
         {"engine_cpu", Scope::target, Kind::integer, "-1", "-1", "4095", {}, "", "CPU whose timer runs the soft engine, -1: any"},
         {"poll_wake", Scope::target, Kind::integer, "0", "0", "1", {}, "", "wake the queues from inside ->poll"},
     };

@@ -174,6 +174,7 @@ def test_blind_stress_runs_the_same_cells_in_the_same_order() -> None:
     aimed, blind = run.asked[:2], run.asked[2:]
     assert [cell.id for cell in blind[:2]] == [f"{cell.id}-blind" for cell in aimed]
     assert all(cell.plan.scenario.knob("blind") == "1" for cell in blind)
+    assert all(cell.plan.scenario.knob("widen") == "0" for cell in blind)
     for cell, was in zip(blind, cells(), strict=False):
         drawn_out = {str(fault) for fault in set(was.plan.faults) - set(cell.plan.faults)}
         assert all(fault.split()[2] == "delay" for fault in drawn_out)

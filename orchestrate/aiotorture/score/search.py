@@ -227,9 +227,10 @@ def cells_for(
 
 def blindly(cell: matrix.Cell) -> matrix.Cell:
     """The same cell with blind stress: the knob `blind` of every scenario, and without what draws the driver's
-    own phases out for racers. What the device does wrong stays, and so do steps that fail."""
+    own phases out for racers, or its windows wider. What the device does wrong stays, and so do steps that fail."""
     scenario = cell.plan.scenario
-    knobs = (*(pair for pair in scenario.knobs if pair[0] != "blind"), ("blind", "1"))
+    asked = {"blind": "1", **({"widen": "0"} if scenario.knob("look_ns") else {})}
+    knobs = (*(pair for pair in scenario.knobs if pair[0] not in asked), *asked.items())
     faults = tuple(
         fault for fault in cell.plan.faults if fault.phase in DEVICE_PHASES or fault.action != "delay"
     )

@@ -23,9 +23,13 @@ typedef struct { s64 counter; } atomic64_t;
 #define atomic_read_acquire(v)		((int)at_atomic_read_acquire(AT_ATOMIC(v), AT_HERE))
 /* here a full barrier, which is more than it says */
 #define atomic_dec_return_release(v)	((int)at_atomic_fetch_add(AT_ATOMIC(v), -1, AT_HERE) - 1)
+#define atomic_dec_return(v)		((int)at_atomic_fetch_add(AT_ATOMIC(v), -1, AT_HERE) - 1)
+#define atomic_add_return(i, v)		((int)at_atomic_fetch_add(AT_ATOMIC(v), i, AT_HERE) + (i))
+#define atomic_sub_return(i, v)		((int)at_atomic_fetch_add(AT_ATOMIC(v), -(long)(i), AT_HERE) - (i))
 #define atomic_inc_return(v)		((int)at_atomic_fetch_add(AT_ATOMIC(v), 1, AT_HERE) + 1)
 #define atomic_dec_and_test(v)		(at_atomic_fetch_add(AT_ATOMIC(v), -1, AT_HERE) == 1)
 #define atomic_sub_and_test(i, v)	(at_atomic_fetch_add(AT_ATOMIC(v), -(long)(i), AT_HERE) == (i))
+#define atomic_inc_and_test(v)		(at_atomic_fetch_add(AT_ATOMIC(v), 1, AT_HERE) == -1)
 #define atomic_xchg(v, i)		((int)at_atomic_xchg(AT_ATOMIC(v), i, AT_HERE))
 #define atomic_cmpxchg(v, o, n)		((int)at_atomic_cmpxchg(AT_ATOMIC(v), o, n, AT_HERE))
 #define atomic_long_read(v)		((long)at_atomic_read(AT_ATOMIC(v), AT_HERE))
@@ -56,6 +60,20 @@ static inline void __clear_bit(long n, unsigned long *p)
 {
 	p[n / BITS_PER_LONG] &= ~BIT(n % BITS_PER_LONG);
 }
+static inline bool __test_and_set_bit(long n, unsigned long *p)
+{
+	bool was = p[n / BITS_PER_LONG] >> (n % BITS_PER_LONG) & 1;
+
+	__set_bit(n, p);
+	return was;
+}
+static inline bool __test_and_clear_bit(long n, unsigned long *p)
+{
+	bool was = p[n / BITS_PER_LONG] >> (n % BITS_PER_LONG) & 1;
+
+	__clear_bit(n, p);
+	return was;
+}
 static inline bool test_bit(long n, const unsigned long *p)
 {
 	return p[n / BITS_PER_LONG] >> (n % BITS_PER_LONG) & 1;
@@ -67,6 +85,7 @@ typedef struct { int counter; } refcount_t;
 #define refcount_read(r)		((int)at_atomic_read(AT_ATOMIC(r), AT_HERE))
 #define refcount_inc(r)			at_refcount_inc(&(r)->counter, #r, AT_HERE)
 #define refcount_inc_not_zero(r)	at_refcount_inc_not_zero(&(r)->counter, #r, AT_HERE)
+#define refcount_dec(r)			((void)refcount_dec_and_test(r))
 #define refcount_dec_and_test(r)	at_refcount_dec_and_test(&(r)->counter, #r, AT_HERE)
 
 struct kref {
@@ -75,6 +94,8 @@ struct kref {
 
 #define kref_init(k)			refcount_set(&(k)->refcount, 1)
 #define kref_get(k)			refcount_inc(&(k)->refcount)
+#define kref_read(k)			refcount_read(&(k)->refcount)
+#define kref_get_unless_zero(k)		refcount_inc_not_zero(&(k)->refcount)
 #define kref_put(k, release) ({						\
 	struct kref *_kref = (k);					\
 	bool _last = refcount_dec_and_test(&_kref->refcount);		\

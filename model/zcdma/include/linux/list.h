@@ -77,6 +77,11 @@ static inline void __list_del(struct list_head *entry, AT_WHERE)
 	__list_del(_moved, AT_HERE);					\
 	list_add_tail(_moved, head); })
 
+#define list_move(entry, head) ({					\
+	struct list_head *_moved = (entry);				\
+	__list_del(_moved, AT_HERE);					\
+	list_add(_moved, head); })
+
 static inline bool list_empty(const struct list_head *head)
 {
 	return head->next == head;
@@ -122,10 +127,18 @@ static inline void list_splice_tail_init(struct list_head *list, struct list_hea
 #define list_first_entry_or_null(head, type, member) ({			\
 	struct list_head *_first = (head)->next;			\
 	_first != (head) ? list_entry(_first, type, member) : NULL; })
+#define list_last_entry(head, type, member) list_entry((head)->prev, type, member)
+#define list_is_last(node, head)	((node)->next == (head))
+#define list_is_first(node, head)	((node)->prev == (head))
+#define list_is_singular(head)		(!list_empty(head) && (head)->next == (head)->prev)
+#define list_prev_entry(pos, member)	list_entry((pos)->member.prev, __typeof__(*(pos)), member)
 #define list_next_entry(pos, member)	list_entry((pos)->member.next, __typeof__(*(pos)), member)
 #define list_for_each_entry(pos, head, member)				\
 	for (pos = list_first_entry(head, __typeof__(*pos), member);	\
 	     &pos->member != (head); pos = list_next_entry(pos, member))
+#define list_for_each_entry_reverse(pos, head, member)			\
+	for (pos = list_last_entry(head, __typeof__(*pos), member);	\
+	     &pos->member != (head); pos = list_prev_entry(pos, member))
 #define list_for_each_entry_safe(pos, n, head, member)			\
 	for (pos = list_first_entry(head, __typeof__(*pos), member),	\
 	     n = list_next_entry(pos, member);				\

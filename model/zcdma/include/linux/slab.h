@@ -6,6 +6,7 @@
 #include <linux/types.h>
 
 #define GFP_ATOMIC		0U
+#define GFP_NOWAIT		GFP_ATOMIC
 #define GFP_KERNEL		1U
 #define SLAB_HWCACHE_ALIGN	0x2000U
 
@@ -19,6 +20,9 @@ struct kmem_cache;
 #define kzalloc(size, gfp)		at_kmalloc(size, #size, gfp, true, AT_HERE)
 #define kmalloc_array(n, size, gfp)	at_kmalloc((n) * (size), #size, gfp, false, AT_HERE)
 #define kcalloc(n, size, gfp)		at_kmalloc((n) * (size), #size, gfp, true, AT_HERE)
+#define kvmalloc_array			kmalloc_array
+#define kvcalloc			kcalloc
+#define kvfree				kfree
 #define kfree(p)			at_kfree(p, AT_HERE)
 #define vzalloc(size)			at_vzalloc(size, #size, AT_HERE)
 #define vfree(p)			at_vfree(p, AT_HERE)

@@ -16,6 +16,9 @@ typedef struct spinlock {
 #define spin_unlock_irq(l)		at_spin_unlock_irq((l)->lock, AT_HERE)
 #define spin_lock_irqsave(l, flags)	((flags) = at_spin_lock_irqsave((l)->lock, AT_HERE))
 #define spin_unlock_irqrestore(l, flags) at_spin_unlock_irqrestore((l)->lock, flags, AT_HERE)
+/* no softirq is kept out apart from interrupts */
+#define spin_lock_bh(l)			spin_lock(l)
+#define spin_unlock_bh(l)		spin_unlock(l)
 #define spin_trylock(l)			at_spin_trylock((l)->lock, AT_HERE)
 #define spin_trylock_irqsave(l, flags)	({				\
 	(flags) = 0;							\
@@ -35,6 +38,7 @@ struct rw_semaphore {
 #define up_read(s)			at_up_read((s)->sem, AT_HERE)
 #define rwsem_is_locked(s)		((void)(s), false) /* nobody asks */
 #define down_write(s)			at_down_write((s)->sem, AT_HERE)
+#define down_write_killable(s)		(down_write(s), 0)
 #define up_write(s)			at_up_write((s)->sem, AT_HERE)
 
 struct mutex {

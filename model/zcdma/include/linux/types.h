@@ -49,6 +49,10 @@ struct list_head {
 #define max(a, b)		({ __auto_type _a = (a); __auto_type _b = (b); _a > _b ? _a : _b; })
 #define min_t(type, a, b)	min((type)(a), (type)(b))
 #define max_t(type, a, b)	max((type)(a), (type)(b))
+#define clamp(v, lo, hi)	min(max(v, lo), hi)
+#define round_up(n, to)		(DIV_ROUND_UP(n, to) * (to))
+#define round_down(n, to)	((n) / (to) * (to))
+#define IS_ALIGNED(n, to)	((n) % (to) == 0)
 #define clamp_t(type, v, lo, hi) min_t(type, max_t(type, v, lo), hi)
 #define cpu_to_le32(x)		((__le32)(x))
 #define cpu_to_le64(x)		((__le64)(x))
@@ -85,6 +89,10 @@ struct list_head {
 	at_released(p);							\
 } while (0)
 #define smp_mb()		at_mb()
+#define mb()			at_mb()
+#define smp_mb__before_atomic()	at_mb()
+#define smp_mb__after_atomic()	at_mb()
+#define wmb()			at_wmb()
 #define smp_wmb()		at_wmb()
 #define rmb()			at_rmb()
 #define smp_rmb()		at_rmb()
@@ -97,6 +105,7 @@ struct list_head {
 	if (unlikely(_warns))						\
 		at_warning(__func__, #condition, AT_HERE);		\
 	unlikely(_warns); })
+#define BUG_ON(condition)	((void)WARN_ON(condition))
 #define WARN_ON_ONCE(condition)	WARN_ON(condition)
 #define WARN_ONCE(condition, format, ...) ({				\
 	bool _warns = !!(condition);					\
@@ -108,6 +117,9 @@ struct list_head {
 #define pr_warn(format, ...)	at_warning(__func__, format, AT_HERE)
 #define pr_err(format, ...)	at_warning(__func__, format, AT_HERE)
 #define pr_debug(format, ...)	do { } while (0)
+#define dev_err(dev, format, ...)	at_warning(__func__, format, AT_HERE)
+#define dev_warn_ratelimited	dev_warn
+#define dev_dbg(dev, format, ...)	do { } while (0)
 #define dev_warn(dev, format, ...) at_warning(__func__, format, AT_HERE)
 
 /* linux/string.h: what the compiler must not expand unseen */

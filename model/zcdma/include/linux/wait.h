@@ -27,6 +27,10 @@ struct wait_queue_entry {
 #define waitqueue_active(q)		at_waitqueue_active((q)->queue, AT_HERE)
 #define wake_up(q)			at_wake_up((q)->queue, AT_HERE)
 #define wake_up_all(q)			at_wake_up((q)->queue, AT_HERE)
+#define wake_up_interruptible(q)	wake_up(q)
+#define wake_up_interruptible_all(q)	wake_up(q)
+#define wake_up_poll(q, events)		wake_up(q)
+#define wake_up_interruptible_sync_poll(q, events) wake_up(q)
 #define wake_up_interruptible_poll(q, events) at_wake_up((q)->queue, AT_HERE)
 
 #define wait_event(q, condition) do {					\
@@ -45,7 +49,13 @@ struct wait_queue_entry {
 	at_bound_is_long(timeout, AT_HERE);				\
 	wait_event(q, condition);					\
 	1L; })
+/* nobody is killed, or has a signal */
 #define wait_event_killable_timeout	wait_event_timeout
+#define wait_event_interruptible_timeout wait_event_timeout
+#define wait_event_killable(q, condition) ({ wait_event(q, condition); 0; })
+#define wait_event_interruptible	wait_event_killable
+#define signal_pending(task)		false
+#define fatal_signal_pending(task)	false
 
 struct completion {
 	struct at_completion *completion;
@@ -58,6 +68,8 @@ struct completion {
 #define wait_for_completion(c)		at_wait_for_completion((c)->completion, AT_HERE)
 #define wait_for_completion_interruptible(c) (wait_for_completion(c), 0)
 #define wait_for_completion_killable(c)	(wait_for_completion(c), 0)
+#define wait_for_completion_killable_timeout wait_for_completion_timeout
+#define wait_for_completion_interruptible_timeout wait_for_completion_timeout
 #define wait_for_completion_timeout(c, timeout) \
 	at_wait_for_completion_timeout((c)->completion, timeout, AT_HERE)
 
