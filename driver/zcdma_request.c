@@ -88,7 +88,7 @@ static void zc_dev_free(struct kref *kref)
 	kfree(dev);
 }
 
-void zc_file_put(struct zc_file *file)
+void (zc_file_put)(struct zc_file *file)
 {
 	if (!refcount_dec_and_test(&file->refs))
 		return;
