@@ -36,6 +36,7 @@
 #define SOFT_MAX_HELD		8	/* interrupts that wait for a racer; more go on */
 #define SOFT_MAX_BAD		8	/* transfers that hang whenever they are tried */
 #define SOFT_ENDING_NS		50000U	/* between the first status of an ended chain and the rest */
+#define SOFT_LOOK_NS		50000U	/* from a thread's acknowledgement to its look, and more */
 #define SOFT_LEAVE_NAPS		200U	/* of 50 to 100 us, for a stop */
 #define SOFT_ABSENT_US		100U	/* from a card's last answer to that of none */
 
@@ -100,7 +101,10 @@ struct zcdma_engine {
 	u32 held[SOFT_MAX_HELD];
 	unsigned int nr_held;
 	ktime_t ask_at;		/* when to ask for them again */
-	bool threaded;		/* the line is quiet until irq_work has begun */
+	unsigned int delivering;	/* handlers that run and are no thread */
+	bool wants_thread;	/* what is done and not told is to be handled in a thread */
+	bool threaded;		/* the line is quiet until irq_work has acknowledged */
+	bool in_thread;
 	struct workqueue_struct *irq_thread;
 	struct work_struct irq_work;
 	bool spurious;		/* one for nothing at the next tick's begin */
@@ -204,6 +208,14 @@ static void soft_go_away(struct zcdma_engine *e)
 
 /* ------------------------------------------------------- interrupts */
 
+static void soft_begin_thread(struct zcdma_engine *e)
+{
+	if (e->threaded)
+		return;
+	e->threaded = true;
+	queue_work(e->irq_thread, &e->irq_work);
+}
+
 /*
  * A message, as MSI sends it: what it has told of and is not acknowledged is
  * not told again.
@@ -211,11 +223,34 @@ static void soft_go_away(struct zcdma_engine *e)
 static void soft_deliver(struct zcdma_engine *e)
 {
 	unsigned long flags;
+	bool in_thread;
 
 	spin_lock_irqsave(&e->lock, flags);
-	e->told = e->irq_status;
+	in_thread = e->wants_thread;
+	if (in_thread) {
+		soft_begin_thread(e);
+	} else {
+		e->told = e->irq_status;
+		e->delivering++;
+	}
 	spin_unlock_irqrestore(&e->lock, flags);
+	if (in_thread)
+		return;
 	e->config.interrupt(e->config.arg);
+	spin_lock_irqsave(&e->lock, flags);
+	e->delivering--;
+	spin_unlock_irqrestore(&e->lock, flags);
+}
+
+/* Another interrupt would take what this one is to be handled for in its thread. */
+static void soft_unmask(struct zcdma_engine *e)
+{
+	if (!e->in_thread)
+		return;
+	e->in_thread = false;
+	e->threaded = false;
+	e->wants_thread = false;
+	e->quiet_until = ktime_add_ns(ktime_get(), max(e->config.irq_gap_ns, SOFT_LOOK_NS));
 }
 
 /* The line's handler in a thread: interrupts are on, no lock is held. */
@@ -224,9 +259,13 @@ static void soft_irq_work(struct work_struct *work)
 	struct zcdma_engine *e = container_of(work, struct zcdma_engine, irq_work);
 
 	spin_lock_irq(&e->lock);
-	e->threaded = false;
+	e->in_thread = true;
+	e->told = e->irq_status;
 	spin_unlock_irq(&e->lock);
-	soft_deliver(e);
+	e->config.interrupt(e->config.arg);
+	spin_lock_irq(&e->lock);
+	soft_unmask(e);
+	spin_unlock_irq(&e->lock);
 }
 
 static bool soft_is_quiet(const struct zcdma_engine *e)
@@ -234,16 +273,14 @@ static bool soft_is_quiet(const struct zcdma_engine *e)
 	return e->nr_held || e->threaded;
 }
 
-static void soft_raise(struct zcdma_engine *e, u32 tag, u32 bit)
+static void soft_raise(struct zcdma_engine *e, u32 bit)
 {
 	if (e->told & bit)
 		return;
-	if (!e->threaded && at_threaded(tag)) {
-		e->threaded = true;
-		queue_work(e->irq_thread, &e->irq_work);
-		return;
-	}
-	e->raise = max(e->raise, 1U);
+	if (e->wants_thread)
+		soft_begin_thread(e);
+	else
+		e->raise = max(e->raise, 1U);
 }
 
 /* For a bit of IRQ_STATUS.  What is of no request has tag 0. */
@@ -252,7 +289,7 @@ static void soft_interrupt_for(struct zcdma_engine *e, u32 tag, u32 bit)
 	AT_OUTCOME(out);
 
 	if (!at_mark(AT_DEVICE, AT_IRQ, tag, &out)) {
-		soft_raise(e, tag, bit);
+		soft_raise(e, bit);
 		return;
 	}
 	if (bit == ZCDMA_IRQ_STOPPED && (out.action == AT_DROP || out.action == AT_DELAY)) {
@@ -275,7 +312,7 @@ static void soft_interrupt_for(struct zcdma_engine *e, u32 tag, u32 bit)
 		break;
 	case AT_SPURIOUS:
 		e->spurious = true;
-		soft_raise(e, tag, bit);
+		soft_raise(e, bit);
 		break;
 	case AT_RESET:
 		soft_power_on(e);
@@ -284,7 +321,7 @@ static void soft_interrupt_for(struct zcdma_engine *e, u32 tag, u32 bit)
 		soft_go_away(e);
 		break;
 	default:
-		soft_raise(e, tag, bit);
+		soft_raise(e, bit);
 	}
 }
 
@@ -295,13 +332,14 @@ static void soft_say_stopped(struct zcdma_engine *e)
 		return;
 	e->stopped_late = false;
 	e->irq_status |= ZCDMA_IRQ_STOPPED;
-	soft_raise(e, 0, ZCDMA_IRQ_STOPPED);
+	soft_raise(e, ZCDMA_IRQ_STOPPED);
 }
 
 static void soft_request_irq(struct zcdma_engine *e, u32 tag)
 {
 	u64 wait_ns = 0;
 
+	e->wants_thread |= at_threaded(tag);
 	if (e->nr_held < SOFT_MAX_HELD)
 		wait_ns = at_hold(AT_DEVICE, AT_IRQ, tag);
 	if (!wait_ns) {
@@ -589,6 +627,9 @@ static bool soft_step(struct zcdma_engine *e)
 	}
 	d = soft_desc(e, e->head);
 	len = le32_to_cpu(d->len);
+	/* a handler that is looking would take it */
+	if (e->delivering && at_threaded(le32_to_cpu(d->tag)))
+		return false;
 	if (le32_to_cpu(d->flags) & ZCDMA_DESC_START)
 		e->chain_first = e->head;
 	if (d->status) {	/* aborted before it was taken */
@@ -998,6 +1039,7 @@ static void soft_write_locked(struct zcdma_engine *e, enum zcdma_reg reg, u32 va
 	case ZCDMA_IRQ_STATUS:
 		e->irq_status &= ~value;
 		e->told &= ~value;
+		soft_unmask(e);
 		break;
 	default:
 		break;
