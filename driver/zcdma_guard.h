@@ -300,6 +300,34 @@ static inline void zc_rmb_guarded(void)
 #endif
 
 /*
+ * Whose pages come late keeps removal out, and with it all who submit: none are taken with
+ * the gate held.  Of as many tasks as there is room for.
+ */
+#define ZC_GATED_TASKS	64
+
+static struct task_struct *zc_gated[ZC_GATED_TASKS];
+
+static inline struct task_struct **zc_gated_task(void)
+{
+	return &zc_gated[current->pid % ZC_GATED_TASKS];
+}
+
+static inline void zc_up_read_guarded(struct rw_semaphore *gate)
+{
+	if (READ_ONCE(*zc_gated_task()) == current)
+		WRITE_ONCE(*zc_gated_task(), NULL);
+	up_read(gate);
+}
+#define up_read(gate)			zc_up_read_guarded(gate)
+
+#define zc_judge_pinning()						\
+	WARN_ONCE(READ_ONCE(*zc_gated_task()) == current,		\
+		  "zcdma: a page is pinned where it keeps removal waiting\n")
+#define pin_user_pages_fast(start, nr, flags, pages) ({			\
+	zc_judge_pinning();						\
+	pin_user_pages_fast(start, nr, flags, pages); })
+
+/*
  * Between the bus's removal of a device and the driver's notice of it are microseconds:
  * who is let in then waits for the notice.
  */
@@ -312,6 +340,8 @@ static inline int zc_down_read_guarded(struct rw_semaphore *gate)
 	for (naps = 0; !err && naps < ZC_GUARD_NAPS && zc_widens(dev) && !READ_ONCE(dev->gone) &&
 	     zc_read(dev, ZCDMA_STATUS) == ZCDMA_GONE; naps++)
 		usleep_range(50, 100);
+	if (!err && zc_look_ns)
+		WRITE_ONCE(*zc_gated_task(), current);
 	return err;
 }
 #define down_read_killable(gate)	zc_down_read_guarded(gate)

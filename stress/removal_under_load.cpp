@@ -193,6 +193,20 @@ private:
     Removal removals_[kept] = {};
 };
 
+// Each allocation of an open fails once.
+void open_without_memory(at::Race& race) {
+    constexpr std::uint32_t most = 12;
+    bool failed = true;
+    for (std::uint32_t nth = 1; failed && nth <= most; ++nth) {
+        const at::Starving starving(nth);
+        if (!starving)
+            return;
+        const at::Calling calling(at::Call::open);
+        const at::Fd opened(open(race.device_path().c_str(), O_RDWR | O_CLOEXEC));
+        failed = starving.over();
+    }
+}
+
 // In each binding one allocation fails, each time another one, spread evenly, so that few bindings
 // take each way out of a probe.  Each that succeeds all the same is undone, so that the one that
 // counts finds no device.  `tried`: bindings so far, of this life.
@@ -215,11 +229,7 @@ bool bind_without_memory(at::Race& race, at::Random& random, std::uint64_t& trie
             race.shared().count(at::Counter::binds_starved);
         if (bound <= 0)
             continue;
-        if (const at::Starving opening(random.logarithmic(1, 10)); opening) {
-            const at::Calling calling(at::Call::open);
-            const at::Fd opened(open(race.device_path().c_str(), O_RDWR | O_CLOEXEC));
-            opening.over();
-        }
+        open_without_memory(race);
         if (!tell(race, unbind, device))
             return false;
     }
@@ -298,6 +308,7 @@ bool replace_device(at::Race& race, Sleepers& sleepers, at::Random& random, std:
     if (!tell(race, rebind, device) || !at::wait_for_node(race.device_path()))
         return false;
     const at::Fd fresh(open(race.device_path().c_str(), O_RDWR | O_CLOEXEC));
+    race.begin_file_replacement();
     if (!fresh || dup3(fresh.get(), fd, O_CLOEXEC) < 0) {
         race.harness_error(std::string("open after bind: ") + std::strerror(errno));
         return false;

@@ -100,7 +100,8 @@ struct alignas(64) Slot {
     std::uint32_t length;
     std::uint32_t segments;
     Segment segment[max_segments];
-    std::uint32_t device_epoch; // SharedRun::device_epoch when it was drawn
+    std::uint32_t device_epoch;   // SharedRun::device_epoch when it was drawn
+    std::uint32_t files_replaced; // Race::begin_file_replacement() until then
     bool is_read;
     bool is_sync;
     bool nowait;
@@ -119,6 +120,7 @@ struct alignas(64) Slot {
     std::atomic<std::uint64_t> cancel_ns;
     std::atomic<std::uint64_t> einval_ns;
     std::atomic<std::uint64_t> fsynced_ns;
+    std::atomic<bool> file_fsynced; // by one that succeeded, of the same open file
 
     // Written by the reaper before Answered.
     std::int64_t res;

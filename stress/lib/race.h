@@ -148,6 +148,8 @@ public:
     }
     void begin_replacement() { shared_.device_epoch.fetch_add(1, std::memory_order_seq_cst); }
     void end_replacement() { shared_.device_epoch.fetch_add(1, std::memory_order_seq_cst); }
+    // Before device_fd() becomes the descriptor of another device's file.
+    void begin_file_replacement() { files_replaced_.fetch_add(1, std::memory_order_seq_cst); }
 
     // The stressor's main: opens, runs the scenario, drains, closes.  False: could not be run.
     bool run();
@@ -183,7 +185,7 @@ private:
     class WaitWatch;
     void sync_file(std::uint32_t submitter, Random& random);
     void overtaken_by_fsync(const std::vector<std::pair<std::uint32_t, std::uint64_t>>& before,
-                            std::uint64_t returned_ns);
+                            std::uint64_t returned_ns, bool own_file);
     std::vector<std::pair<std::uint32_t, std::uint64_t>> flying_of(std::uint32_t submitter) const;
     std::int64_t under_way(bool reads) const; // transfers of that direction
     std::vector<DriverRequest> kept_requests(std::uint32_t submitter) const;
@@ -287,6 +289,7 @@ private:
     bool buffers_private_ = false;
     std::uint32_t disturbers_ = 0;
     std::vector<Fd> devices_;
+    std::atomic<std::uint32_t> files_replaced_{0};
     std::vector<iocb> iocbs_;
     std::vector<iovec> iovecs_;
     std::vector<Region> regions_;

@@ -104,16 +104,24 @@ std::int64_t Race::under_way(bool reads) const {
 
 // The submitter alone begins generations of its slots, so those named here are what they were.
 void Race::overtaken_by_fsync(const std::vector<std::pair<std::uint32_t, std::uint64_t>>& before,
-                              std::uint64_t returned_ns) {
+                              std::uint64_t returned_ns, bool own_file) {
+    const std::uint32_t replaced = files_replaced_.load(std::memory_order_seq_cst);
     for (const auto& [index, word] : before) {
         Slot& slot = shared_.slots[index];
         const std::uint64_t now = slot.word.load(std::memory_order_acquire);
         const SlotState state = state_of(now);
-        if (generation_of(now) != generation_of(word) ||
-            (state != SlotState::flying && state != SlotState::answered))
+        if (generation_of(now) != generation_of(word))
             continue;
+        const bool same_file = own_file && slot.files_replaced == replaced;
+        if (state != SlotState::flying && state != SlotState::answered) {
+            if (const auto finding = judge_fsynced(slot.res, same_file))
+                shared_.report(*finding);
+            continue;
+        }
         std::uint64_t never = 0;
         slot.fsynced_ns.compare_exchange_strong(never, returned_ns, std::memory_order_relaxed);
+        if (same_file)
+            slot.file_fsynced.store(true, std::memory_order_relaxed);
         // A look into the ring, from which on it is known what came later.
         if (state == SlotState::flying)
             reap(slot.context.load(std::memory_order_relaxed), 0, 0);
@@ -162,8 +170,8 @@ void Race::within_wake_up(const char* call, const std::function<void()>& body) {
 void Race::sync_file(std::uint32_t submitter, Random& random) {
     // Through another open file of the device as well: it is the device that is synchronised.
     const Fd& other = submitters_[submitter]->positioned;
-    const int fd =
-        other && random.below(2) ? other.get() : devices_[submitter % geometry_.devices].get();
+    const int own = devices_[submitter % geometry_.devices].get();
+    const int fd = other && random.below(2) ? other.get() : own;
     const auto before = flying_of(submitter);
     const bool keeps_load = keep_load();
     std::optional<BoundedWait> wait;
@@ -182,7 +190,7 @@ void Race::sync_file(std::uint32_t submitter, Random& random) {
         release_load();
     shared_.count(Counter::fsyncs);
     if (error == 0)
-        overtaken_by_fsync(before, returned_ns);
+        overtaken_by_fsync(before, returned_ns, fd == own);
     else if (const auto finding = judge_fsync(error, permitted_.removal); finding && !stopped())
         shared_.report(*finding);
 }
@@ -498,13 +506,15 @@ void Race::judge_timing(Slot& slot, std::uint32_t index) {
         auto& before = submitters_[index / geometry_.depth]->before_fsync;
         if (const auto found = before.find(index); found != before.end()) {
             if (slot.res == 0)
-                overtaken_by_fsync(found->second, slot.answered_exact_ns);
+                overtaken_by_fsync(found->second, slot.answered_exact_ns, true);
             before.erase(found);
         }
     }
     if (!setup_.cookie_in_offset || slot.is_sync || slot.destroyed ||
         !knobs_.integer("time_to_answer"))
         return;
+    if (const auto finding = judge_fsynced(slot.res, slot.file_fsynced.load()))
+        shared_.report(*finding);
     Waits waits;
     waits.flying_ns = slot.flying_ns.load(std::memory_order_relaxed);
     waits.cancel_ns = slot.cancel_ns.load(std::memory_order_relaxed);

@@ -198,9 +198,12 @@ void Race::draw_request(std::uint32_t index, Random& random, double sync_share) 
     slot.limit = 1U << 30;
     for (auto* stamp : {&slot.flying_ns, &slot.cancel_ns, &slot.einval_ns, &slot.fsynced_ns})
         stamp->store(0, std::memory_order_relaxed);
+    slot.file_fsynced.store(false, std::memory_order_relaxed);
+    slot.res = 0;
     Region& region = regions_[index];
     forget_replaced(slot, region);
     slot.device_epoch = shared_.device_epoch.load(std::memory_order_seq_cst);
+    slot.files_replaced = files_replaced_.load(std::memory_order_seq_cst);
     const std::uint64_t region_at = index * geometry_.region_bytes;
     slot.is_read = random.chance(knobs_.real("read_ratio"));
     slot.is_sync = random.chance(sync_share);

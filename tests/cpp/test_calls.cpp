@@ -48,6 +48,12 @@ TEST_CASE("fsync succeeds, but for a device that the plan removes") {
     CHECK(named(at::judge_fsync(EIO, true)) == "contract/fsync-EIO");
 }
 
+TEST_CASE("fsync does not succeed for what ended as its device was gone") {
+    CHECK(named(at::judge_fsynced(-ENODEV, true)) == "contract/fsynced-ENODEV");
+    CHECK(named(at::judge_fsynced(-ENODEV, false)).empty());
+    CHECK(named(at::judge_fsynced(4096, true)).empty());
+}
+
 TEST_CASE("a file's position moves by what read answered") {
     CHECK(named(at::judge_position(100, 20, 120)).empty());
     CHECK(named(at::judge_position(100, -1, 100)).empty());

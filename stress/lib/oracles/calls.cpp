@@ -77,6 +77,15 @@ std::optional<Finding> judge_fsync(int error, bool removal) {
                    {}};
 }
 
+std::optional<Finding> judge_fsynced(std::int64_t res, bool fsynced) {
+    if (res != -ENODEV || !fsynced)
+        return std::nullopt;
+    return Finding{"contract",
+                   "fsync succeeded, and what was submitted before it ended as its device was gone",
+                   "contract/fsynced-ENODEV",
+                   {}};
+}
+
 std::optional<Finding> judge_position(std::int64_t before, std::int64_t got, std::int64_t after) {
     if (after - before == std::max<std::int64_t>(got, 0))
         return std::nullopt;

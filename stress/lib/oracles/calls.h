@@ -27,6 +27,11 @@ std::optional<Finding> judge_call_wait(const std::string& call, std::uint64_t wa
 // fsync(2), by its errno; 0: it succeeded.
 std::optional<Finding> judge_fsync(int error, bool removal);
 
+// Of a request with @res that an fsync of the same open file waited for, and succeeded: what ended
+// with ENODEV did as the device was gone, and whoever waited for it is told (driver/zcdma.c,
+// zcdma_fsync()).
+std::optional<Finding> judge_fsynced(std::int64_t res, bool fsynced);
+
 // read(2) at the file's position: it moves by what the call answered.
 std::optional<Finding> judge_position(std::int64_t before, std::int64_t got, std::int64_t after);
 
