@@ -3,7 +3,8 @@
 //
 // Racers: submitters, cancellers and reapers; an opener of the node; a remover that unbinds the
 // device through sysfs, or removes it by surprise first (debugfs `remove`), and binds it again;
-// sleepers in poll(2), whom the removal must wake; and an unloader that asks for the module's
+// sleepers in poll(2), whom the removal must wake; one who waits in fsync(2) for reads of his own,
+// and is told if the removal ended them; and an unloader that asks for the module's
 // removal all the time.  Of the devices that go by surprise most are unbound once their open files
 // say that they are gone, which the last interrupt has told the driver; some go while they are
 // being stopped, or while somebody submits.  Before each binding that counts, others are made in
@@ -35,6 +36,7 @@
 #include <unistd.h>
 
 #include "lib/disturb/disturb.h"
+#include "lib/disturb/own_reads.h"
 #include "lib/driver_state.h"
 #include "lib/modules.h"
 #include "lib/oracles/calls.h"
@@ -55,6 +57,7 @@ constexpr std::uint64_t left_ns = 70000000;
 constexpr std::uint64_t moment_bound_ns = 30000000;
 // About as many as the driver core and the probe make.
 constexpr std::uint32_t allocations_of_a_binding = 64;
+constexpr std::uint32_t page_bytes = 4096;
 constexpr char device[] = "zcdma.0";
 constexpr char books[] = "/sys/kernel/debug/zcdma/zcdma0/";
 constexpr char surprise[] = "/sys/kernel/debug/zcdma/zcdma0/remove";
@@ -192,6 +195,34 @@ private:
     std::atomic<std::uint32_t> device_{0}; // of how many that were unbound this is the next
     Removal removals_[kept] = {};
 };
+
+// Who waits in fsync(2) while the device goes is told so, if anything that it waited for was.
+void sync_loop(at::Race& race, std::uint32_t index, at::Random random) {
+    constexpr std::uint32_t most_reads = 2;
+    constexpr std::uint32_t most_pages = 4;
+    std::vector<std::byte> memory(std::size_t{most_reads} * most_pages * page_bytes);
+    at::OwnReads reads(race, index, most_reads, most_pages);
+    while (!race.stopped()) {
+        const at::Fd fd(fcntl(race.device_fd(0), F_DUPFD_CLOEXEC, 0));
+        reads.draw(memory.data(), random, fd.get());
+        if (!fd || !reads.submit()) {
+            race.pause_drawn(random, 100, 2000);
+            continue;
+        }
+        int answer = 0;
+        {
+            const at::Calling calling(at::Call::fsync);
+            answer = fsync(fd.get());
+        }
+        race.shared().count(at::Counter::fsyncs);
+        if (!reads.await_all())
+            return;
+        for (const at::OwnReads::Read& read : reads.all())
+            if (const auto finding = at::judge_fsynced(read.res, answer == 0))
+                race.shared().report(*finding);
+        race.pause_drawn(random, 10, 500);
+    }
+}
 
 // Each allocation of an open fails once.
 void open_without_memory(at::Race& race) {
@@ -374,12 +405,14 @@ const at::Scenario scenario{
         at::start_pollers(race, 1);
         // Until the race's threads have ended.
         static Sleepers sleepers;
-        race.start_disturbers(3, [&race](std::uint32_t index, at::Random random) {
+        race.start_disturbers(4, [&race](std::uint32_t index, at::Random random) {
             switch (index) {
             case 0:
                 return remove_loop(race, sleepers, random);
             case 1:
                 return unload_loop(race, random);
+            case 2:
+                return sync_loop(race, index, random);
             default:
                 return sleepers.sleep_loop(race, random);
             }
