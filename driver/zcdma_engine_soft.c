@@ -277,7 +277,7 @@ static void soft_raise(struct zcdma_engine *e, u32 bit)
 {
 	if (e->told & bit)
 		return;
-	if (e->wants_thread)
+	if (e->wants_thread && !e->nr_held)
 		soft_begin_thread(e);
 	else
 		e->raise = max(e->raise, 1U);
@@ -355,28 +355,28 @@ static void soft_request_irq(struct zcdma_engine *e, u32 tag)
 /* Those that are held no more interrupt now. */
 static void soft_ask_held(struct zcdma_engine *e, ktime_t now)
 {
-	unsigned int i, kept = 0, nr_held = e->nr_held;
+	unsigned int i, kept = 0, nr_released = 0;
+	u32 released[SOFT_MAX_HELD];
 	u64 next_ns = ~0ULL;
 
-	if (!nr_held || ktime_compare(now, e->ask_at) < 0)
+	if (!e->nr_held || ktime_compare(now, e->ask_at) < 0)
 		return;
-	e->nr_held = 0;
-	for (i = 0; i < nr_held; i++) {
+	for (i = 0; i < e->nr_held; i++) {
 		u64 wait_ns = at_hold(AT_DEVICE, AT_IRQ, e->held[i]);
 
 		if (wait_ns) {
 			e->held[kept++] = e->held[i];
 			next_ns = min(next_ns, wait_ns);
 		} else {
-			soft_interrupt_for(e, e->held[i], ZCDMA_IRQ_DONE);
+			released[nr_released++] = e->held[i];
 		}
 	}
-	/* a reset or a removal drawn above forgets them with the rest */
-	if (e->state == ZCDMA_POWERON)
-		return;
 	e->nr_held = kept;
 	if (kept)
 		e->ask_at = ktime_add_ns(now, next_ns);
+	/* a reset or a removal drawn here forgets what is held with the rest */
+	for (i = 0; i < nr_released; i++)
+		soft_interrupt_for(e, released[i], ZCDMA_IRQ_DONE);
 }
 
 static enum hrtimer_restart soft_irq_timer(struct hrtimer *timer)

@@ -319,10 +319,11 @@ void WindowControl::fill(std::uint32_t record, const Target& target, const Offer
         held && !is_after(placement.bin) ? delay_of(placement, pair.call_ns.load()) : 0;
     shared.release_delay_ns =
         static_cast<std::uint32_t>(std::min<std::uint64_t>(delay, book_.hold_ns * 3 / 4));
-    // Alone, there is no other way; else some are entered as interrupts are handled everywhere.
+    // Alone, there is no other way; else some are entered as interrupts are handled everywhere. One
+    // that is held at its interrupt is not taken by another's there.
     const bool alone = run_.cpus < 2;
-    shared.threaded = (own.assembles && (alone || random.below(64))) ||
-                      (alone && !held && stretch.from == AT_IRQ);
+    const bool at_irq = stretch.from == AT_IRQ && (held ? random.below(4) != 0 : alone);
+    shared.threaded = (own.assembles && (alone || random.below(64))) || at_irq;
     shared.start_cpu = 0;
     shared.arrivals_left = for_cancel ? 1 : static_cast<std::int32_t>(racers);
     store(shared.cookie, static_cast<std::uint32_t>(cookie_of(target.slot, target.generation)));
