@@ -13,8 +13,9 @@ DECLARED = re.compile(
 )
 KNOB = re.compile(r'\{"(\w+)", Scope::target, Kind::\w+, "([^"]*)"')
 
+NUMBERS = {"": "0", "false": "0", "true": "1"}
 DEFAULTS = {
-    name: (default or "0").strip('"')
+    name: NUMBERS.get(default, default.strip('"'))
     for _, default, name in DECLARED.findall((paths.ROOT / "driver" / "zcdma.c").read_text())
 }
 KNOBS = dict(KNOB.findall((paths.ROOT / "stress" / "lib" / "knobs.cpp").read_text()))

@@ -70,11 +70,11 @@ def test_a_bug_of_the_card_has_no_place_in_the_model() -> None:
 
 
 def test_the_model_shows_a_planted_bug_and_nothing_in_the_correct_driver(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(second_opinion, "SCHEDULES", 300)
+    monkeypatch.setattr(second_opinion, "SCHEDULES", 1000)
     (bug,) = planted.planted(["gate-kept-when-gone"])
     shown = second_opinion.ask(bug, 3)
     assert shown is not None and (shown.oracle, shown.variant.split("-")[1]) == ("deadlock", "unbind")
-    assert second_opinion.ask(planted.correct(), 3) == Opinion(False, schedules=28 * 300)
+    assert second_opinion.ask(planted.correct(), 3) == Opinion(False, schedules=28 * 1000)
 
 
 def test_a_patch_that_the_model_cannot_build_is_told(tmp_path: Path) -> None:
