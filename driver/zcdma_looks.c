@@ -312,6 +312,14 @@ static void ring_ask_engine(struct zc_dev *dev, struct ring_books *books)
 	books->unasked = 0;
 }
 
+/* By what is promised, whatever zc_room() makes of it. */
+static u32 ring_room(const struct zc_dev *dev, const struct zc_req *req)
+{
+	u32 taken = dev->tail - dev->clean + dev->reserved - (req->reserved ? req->count : 0);
+
+	return taken < dev->size ? dev->size - taken : 0;
+}
+
 /* Under dev->lock. */
 static void ring_take(struct zc_dev *dev, struct ring_books *books)
 {
@@ -326,7 +334,7 @@ static void ring_take(struct zc_dev *dev, struct ring_books *books)
 	books->unclean = books->span && !test_bit(zc_slot(dev, dev->clean), dev->busy);
 	books->reserved = dev->reserved;
 	first = list_first_entry_or_null(&dev->pending, struct zc_req, node);
-	if (first && !dev->halted && zc_room(dev, first) >= first->count) {
+	if (first && !dev->halted && ring_room(dev, first) >= first->count) {
 		books->room_for = first->number + 1;
 		/* whoever makes room feeds, but for a cancel, whose work does */
 		books->stranded += !work_busy(&dev->reap_work);
