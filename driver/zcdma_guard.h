@@ -284,6 +284,11 @@ static inline bool zc_change_plain(unsigned long nr, unsigned long *map, bool se
 	*word = set ? was | mask : was & ~mask;
 	return was & mask;
 }
+/* macros since 6.0 */
+#undef __set_bit
+#undef __clear_bit
+#undef __test_and_set_bit
+#undef __test_and_clear_bit
 #define __set_bit(nr, map)		((void)zc_change_plain(nr, map, true))
 #define __clear_bit(nr, map)		((void)zc_change_plain(nr, map, false))
 #define __test_and_set_bit(nr, map)	zc_change_plain(nr, map, true)
