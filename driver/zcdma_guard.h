@@ -366,7 +366,7 @@ static inline void zc_poll_wait_guarded(struct file *filp, wait_queue_head_t *qu
 	__poll_t asked = poll_requested_events(wait) & ~(EPOLLHUP | EPOLLERR);
 	unsigned int naps = 0;
 
-	if (!zc_widens(dev) || poll_does_not_wait(wait))
+	if (!zc_widens(dev) || !wait || !wait->_qproc)
 		naps = 0;
 	else if (asked & room)
 		naps = atomic_inc_return(&polls) % 4 ? 0 : ZC_GUARD_NAPS;
