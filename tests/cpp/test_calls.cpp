@@ -94,9 +94,9 @@ TEST_CASE("a sleeper in poll is woken when what it waits for is there, not by wh
 }
 
 TEST_CASE("a sleeper in fsync is woken when what came before it has ended, whatever came since") {
-    CHECK(named(at::judge_fsync_overslept(true, 50 * ms)) == "ledger/lost/fsync-drained");
-    CHECK(named(at::judge_fsync_overslept(true, 20 * ms)).empty());
-    CHECK(named(at::judge_fsync_overslept(false, 50 * ms)).empty());
+    CHECK(named(at::judge_fsync_overslept(true, 150 * ms)) == "ledger/lost/fsync-drained");
+    CHECK(named(at::judge_fsync_overslept(true, 50 * ms)).empty());
+    CHECK(named(at::judge_fsync_overslept(false, 150 * ms)).empty());
 }
 
 TEST_CASE("poll answers what it was asked, and of a removed device that it is gone") {
