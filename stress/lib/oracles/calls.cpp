@@ -123,7 +123,8 @@ std::optional<Finding> judge_overslept(bool asleep, std::uint64_t ready_for_ns) 
 }
 
 std::optional<Finding> judge_fsync_overslept(bool asleep, std::uint64_t drained_for_ns) {
-    // One that was woken looks the same until it has a CPU: 41 ms on a host that kept half of each.
+    // One that was woken may look the same until it has a CPU; the correct driver was told of at
+    // 41 ms on a host that kept half of each.
     return lasting(asleep ? drained_for_ns : 0, 3 * overslept_ns, "ledger",
                    "an fsync sleeps on, and nothing that was submitted before it is left",
                    "ledger/lost/fsync-drained");
